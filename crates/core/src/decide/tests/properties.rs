@@ -1,0 +1,303 @@
+//! What holds for every workspace, platform and request.
+
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+
+use super::world::{World, catalog, pinning_world, world};
+use super::*;
+
+fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(config(3_000))]
+
+    #[test]
+    fn a_winner_can_be_used_and_is_the_callers(world in world()) {
+        if let Ok(choice) = world.decide().outcome {
+            prop_assert_eq!(choice.key.state, KeyState::Active);
+            prop_assert!(choice.key.expire_time.is_none_or(|at| at > NOW));
+            prop_assert_eq!(choice.key.credential, CredentialState::Ready);
+            prop_assert!(!world.need.exclude.contains(&choice.key.id));
+            prop_assert!(choice.key.user.is_none() || choice.key.user == world.need.user);
+            prop_assert!(catalog().provider(choice.key.provider.as_str()).is_some());
+            prop_assert!(world.need.provider.as_ref().is_none_or(|p| *p == choice.key.provider));
+            let source = if world.platform.contains(choice.key) {
+                Source::Platform
+            } else if choice.key.user.is_some() {
+                Source::Personal
+            } else {
+                Source::Workspace
+            };
+            prop_assert_eq!(choice.source, source);
+            prop_assert_eq!(choice.fallback.is_some(), source == Source::Platform);
+        }
+    }
+
+    #[test]
+    fn a_named_model_is_the_answers_and_the_key_allows_it(world in world()) {
+        if let (Ok(choice), Some(model)) = (world.decide().outcome, &world.need.model) {
+            prop_assert_eq!(choice.model.as_deref(), Some(model.as_str()));
+            prop_assert!(choice.key.allowed_models.is_empty() || choice.key.allowed_models.contains(model));
+        }
+    }
+
+    #[test]
+    fn a_model_that_nobody_named_is_one_that_the_key_allows(world in world()) {
+        let Ok(choice) = world.decide().outcome else { return Ok(()) };
+        if let Some(model) = choice.model {
+            let allowed = &choice.key.allowed_models;
+            prop_assert!(allowed.is_empty() || allowed.iter().any(|m| m.as_str() == model));
+        }
+    }
+
+    #[test]
+    fn other_users_keys_leave_no_trace(world in world()) {
+        let without = world.retain(|key| key.user.is_none() || key.user == world.need.user);
+        prop_assert_eq!(world.decide(), without.decide());
+    }
+
+    #[test]
+    fn a_pin_gets_that_slug_or_a_refusal_and_never_the_platform(world in pinning_world()) {
+        let decision = world.decide();
+        prop_assert_eq!(decision.directive, Some(Directive::Pinned));
+        prop_assert!(decision.candidates.iter().all(|c| c.source != Source::Platform));
+        for candidate in &decision.candidates {
+            let named = Some(&candidate.key.slug) == world.need.slug.as_ref();
+            prop_assert!(named || candidate.verdict == Verdict::NotPinned);
+        }
+        match &decision.outcome {
+            Ok(choice) => {
+                prop_assert_eq!(Some(&choice.key.slug), world.need.slug.as_ref());
+                prop_assert_ne!(choice.source, Source::Platform);
+                prop_assert_eq!(choice.remaining, 0);
+            }
+            Err(refusal) => prop_assert!(matches!(refusal, Refusal::PinnedNotFound | Refusal::Pinned(_))),
+        }
+    }
+
+    #[test]
+    fn a_pin_means_one_key_whatever_else_is_asked(world in pinning_world(), other in world()) {
+        let bare = Need { user: world.need.user.clone(), slug: world.need.slug.clone(), ..Need::default() };
+        let asked = Need { user: bare.user.clone(), slug: bare.slug.clone(), ..other.need };
+        let (bare, asked) = (world.decide_for(&bare), world.decide_for(&asked));
+        prop_assert_eq!(meant(&bare), meant(&asked));
+        // what else is asked can only refuse it
+        prop_assert!(bare.outcome.is_ok() || asked.outcome.is_err());
+    }
+
+    #[test]
+    fn tightening_consent_never_opens_the_platform_nor_moves_an_own_winner(world in world()) {
+        for (tight, loose) in [(Consent::Never, Consent::NoKey), (Consent::NoKey, Consent::Any)] {
+            for (tight, loose) in [
+                (world.consenting(tight, Some(Consent::Any)), world.consenting(loose, Some(Consent::Any))),
+                (world.consenting(Consent::Any, Some(tight)), world.consenting(Consent::Any, Some(loose))),
+                (world.consenting(Consent::Any, Some(tight)), world.consenting(Consent::Any, None)),
+                (world.consenting(loose, Some(tight)), world.consenting(loose, Some(loose))),
+            ] {
+                let (tight, loose) = (tight.decide(), loose.decide());
+                let open = reachable_platform(&loose);
+                prop_assert!(reachable_platform(&tight).iter().all(|id| open.contains(id)));
+                prop_assert_eq!(own_winner(&tight), own_winner(&loose));
+                prop_assert!(tight.outcome.is_err() || winner(&tight) == winner(&loose));
+            }
+        }
+    }
+
+    #[test]
+    fn the_tighter_of_two_consents_rules(world in world()) {
+        for policy in [Consent::Never, Consent::NoKey, Consent::Any] {
+            for asked in [Consent::Never, Consent::NoKey, Consent::Any] {
+                let both = world.consenting(policy, Some(asked));
+                let tightest = world.consenting(policy.min(asked), None);
+                prop_assert_eq!(both.decide(), tightest.decide());
+            }
+        }
+    }
+
+    #[test]
+    fn never_is_never_and_no_key_is_only_without_own_keys(world in world()) {
+        let never = world.consenting(Consent::Never, None);
+        prop_assert!(reachable_platform(&never.decide()).is_empty());
+        let no_key = world.consenting(Consent::NoKey, None);
+        let decision = no_key.decide();
+        prop_assert!(reachable_platform(&decision).is_empty() || own_keys_for_the_need(&decision) == 0);
+    }
+
+    #[test]
+    fn losers_do_not_matter(world in world()) {
+        let before = world.decide();
+        for loser in before.candidates.iter().filter(|c| c.verdict != Verdict::Chosen) {
+            let smaller = world.retain(|key| key.id != loser.key.id);
+            let after = smaller.decide();
+            if last_that_bars_the_platform(&before, loser) {
+                // under NO_KEY the platform opens with the last own key for the need, and never otherwise
+                prop_assert!(before.outcome.is_err());
+                let barred = before.candidates.iter().find(|c| c.verdict == Verdict::NoConsent);
+                prop_assert_eq!(winner(&after), barred.map(|c| c.key.id));
+            } else if matches!(before.outcome, Err(Refusal::Pinned(verdict)) if verdict == loser.verdict) {
+                // a pin that is refused hides other keys of its slug; nothing else comes up in its place
+                prop_assert!(after.outcome.is_err() || own_winner(&after).is_some());
+            } else {
+                prop_assert_eq!(winner(&after), winner(&before));
+                let next = usize::from(loser.verdict == Verdict::Eligible);
+                prop_assert_eq!(remaining(&after) + next, remaining(&before));
+            }
+        }
+    }
+
+    #[test]
+    fn the_order_of_the_input_does_not_matter(world in world(), seed in any::<u64>()) {
+        let mut shuffled = world.clone();
+        let position = |key: &RouteKey| key.id.uuid().as_u128().wrapping_mul(u128::from(seed) | 1) % 251;
+        shuffled.workspace.keys.sort_by_key(position);
+        shuffled.platform.sort_by_key(position);
+        shuffled.need.exclude.reverse();
+        prop_assert_eq!(world.decide(), shuffled.decide());
+    }
+
+    #[test]
+    fn candidates_are_in_the_order_of_preference(world in world()) {
+        let decision = world.decide();
+        let rank = |c: &Candidate<'_>| (c.source, c.key.priority, c.key.create_time, c.key.id);
+        prop_assert!(decision.candidates.is_sorted_by(|a, b| rank(a) < rank(b)));
+        if decision.directive != Some(Directive::Pinned) {
+            let usable = |c: &&Candidate<'_>| matches!(c.verdict, Verdict::Chosen | Verdict::Eligible);
+            let first = decision.candidates.iter().find(usable);
+            prop_assert!(first.is_none_or(|c| c.verdict == Verdict::Chosen));
+        }
+    }
+
+    #[test]
+    fn remaining_counts_what_exclusion_still_gets(world in world()) {
+        let mut need = world.need.clone();
+        let mut left = None;
+        while let Ok(choice) = world.decide_for(&need).outcome {
+            prop_assert!(left.is_none_or(|left| left == choice.remaining + 1), "{left:?}, then {}", choice.remaining);
+            left = Some(choice.remaining);
+            need.exclude.push(choice.key.id);
+        }
+        prop_assert!(left.is_none_or(|left| left == 0), "{left:?}, then none");
+    }
+
+    #[test]
+    fn one_is_chosen_exactly_if_there_is_an_answer(world in world()) {
+        let decision = world.decide();
+        let chosen: Vec<_> = decision.candidates.iter().filter(|c| c.verdict == Verdict::Chosen).collect();
+        match &decision.outcome {
+            Ok(choice) => {
+                prop_assert_eq!(chosen.len(), 1);
+                prop_assert_eq!((chosen[0].key, chosen[0].source), (choice.key, choice.source));
+            }
+            Err(_) => {
+                prop_assert!(chosen.is_empty());
+                prop_assert!(decision.candidates.iter().all(|c| c.verdict != Verdict::Eligible));
+            }
+        }
+    }
+}
+
+/// Properties of what never comes up hold of anything.
+#[test]
+fn the_worlds_meet_every_kind_of_outcome() {
+    let mut runner = TestRunner::deterministic();
+    let decisions: Vec<_> = (0..2_000).map(|_| world().new_tree(&mut runner).unwrap().current()).collect();
+    let kinds = decisions.iter().map(|world| kind(&world.decide())).collect::<Vec<_>>();
+    for expected in [
+        "pinned personal",
+        "pinned workspace",
+        "pin refused",
+        "pin not found",
+        "personal",
+        "workspace",
+        "platform without own keys",
+        "platform past own keys",
+        "barred by own keys",
+        "none eligible",
+        "unspecified",
+    ] {
+        let count = kinds.iter().filter(|kind| **kind == expected).count();
+        assert!(count >= 20, "{expected}: {count} of 2000");
+    }
+}
+
+fn kind(decision: &Decision<'_>) -> &'static str {
+    let pinned = decision.directive == Some(Directive::Pinned);
+    match &decision.outcome {
+        Ok(choice) => match (pinned, choice.source, choice.fallback) {
+            (true, Source::Personal, _) => "pinned personal",
+            (true, ..) => "pinned workspace",
+            (false, Source::Personal, _) => "personal",
+            (false, Source::Workspace, _) => "workspace",
+            (false, Source::Platform, Some(Fallback::NoOwnKey)) => "platform without own keys",
+            (false, Source::Platform, _) => "platform past own keys",
+        },
+        Err(Refusal::Pinned(_)) => "pin refused",
+        Err(Refusal::PinnedNotFound) => "pin not found",
+        Err(Refusal::NeedUnspecified) => "unspecified",
+        Err(Refusal::NoEligibleKey) => {
+            let barred = decision.candidates.iter().any(|c| c.verdict == Verdict::NoConsent);
+            if barred && decision.consent == Consent::NoKey { "barred by own keys" } else { "none eligible" }
+        }
+    }
+}
+
+impl World {
+    fn consenting(&self, policy: Consent, request: Option<Consent>) -> Self {
+        let mut world = self.clone();
+        world.workspace.policy.consent = policy;
+        world.need.consent = request;
+        world
+    }
+}
+
+fn winner(decision: &Decision<'_>) -> Option<crate::ids::KeyId> {
+    decision.outcome.as_ref().ok().map(|choice| choice.key.id)
+}
+
+/// Its key and model, if the winner is not the platform's.
+fn own_winner(decision: &Decision<'_>) -> Option<(crate::ids::KeyId, Option<String>)> {
+    let choice = decision.outcome.as_ref().ok().filter(|choice| choice.source != Source::Platform)?;
+    Some((choice.key.id, choice.model.clone()))
+}
+
+fn remaining(decision: &Decision<'_>) -> usize {
+    decision.outcome.as_ref().map_or(0, |choice| choice.remaining)
+}
+
+/// The key that a pin's slug means.
+fn meant(decision: &Decision<'_>) -> Option<crate::ids::KeyId> {
+    decision.candidates.iter().find(|c| c.verdict != Verdict::NotPinned).map(|c| c.key.id)
+}
+
+fn reachable_platform(decision: &Decision<'_>) -> Vec<crate::ids::KeyId> {
+    let usable = |c: &&Candidate<'_>| matches!(c.verdict, Verdict::Chosen | Verdict::Eligible);
+    let reachable = decision.candidates.iter().filter(|c| c.source == Source::Platform).filter(usable);
+    reachable.map(|c| c.key.id).collect()
+}
+
+/// Own keys that are of the provider, category and model that are needed, but for revoked ones.
+fn own_keys_for_the_need(decision: &Decision<'_>) -> usize {
+    decision.candidates.iter().filter(|c| is_own_for_the_need(c)).count()
+}
+
+fn is_own_for_the_need(candidate: &Candidate<'_>) -> bool {
+    candidate.source != Source::Platform
+        && !matches!(
+            candidate.verdict,
+            Verdict::Revoked
+                | Verdict::WrongProvider
+                | Verdict::WrongCategory
+                | Verdict::ModelNotAllowed
+                | Verdict::UnknownProvider
+        )
+}
+
+fn last_that_bars_the_platform(decision: &Decision<'_>, loser: &Candidate<'_>) -> bool {
+    decision.consent == Consent::NoKey
+        && decision.outcome == Err(Refusal::NoEligibleKey)
+        && is_own_for_the_need(loser)
+        && own_keys_for_the_need(decision) == 1
+}

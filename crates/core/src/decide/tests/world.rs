@@ -1,0 +1,136 @@
+//! Random workspaces, platforms and requests. Their words are few, so that most requests meet most rules.
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::*;
+use crate::ids::UserId;
+
+/// Of one category mostly, so that a category meets several; one is not in the catalog.
+const PROVIDERS: [&str; 7] = ["anthropic", "anthropic", "google", "vertex", "azure", "dalle", "gone-ai"];
+/// Implied by one provider, by two, and by none.
+const MODELS: [&str; 4] = ["claude-opus-5", "claude-sonnet-5", "gemini-2.5-pro", "our-gpt"];
+const SLUGS: [&str; 3] = ["main", "spare", "trial"];
+const USERS: [&str; 2] = ["ann", "bob"];
+const CONSENTS: [Consent; 3] = [Consent::Never, Consent::NoKey, Consent::Any];
+
+/// All that a decision is made from, but the catalog and the time.
+#[derive(Debug, Clone)]
+pub(super) struct World {
+    pub(super) workspace: WorkspaceView,
+    pub(super) platform: Vec<RouteKey>,
+    pub(super) need: Need,
+}
+
+impl World {
+    pub(super) fn decide(&self) -> Decision<'_> {
+        self.decide_for(&self.need)
+    }
+
+    pub(super) fn decide_for(&self, need: &Need) -> Decision<'_> {
+        decide(catalog(), &self.workspace, &self.platform, need, NOW)
+    }
+
+    /// This world after some of its keys are gone.
+    pub(super) fn retain(&self, mut keep: impl FnMut(&RouteKey) -> bool) -> Self {
+        let mut world = self.clone();
+        world.workspace.keys.retain(&mut keep);
+        world.platform.retain(keep);
+        world
+    }
+}
+
+pub(super) fn catalog() -> &'static Catalog {
+    static CATALOG: std::sync::LazyLock<Catalog> = std::sync::LazyLock::new(|| Catalog::builtin().unwrap());
+    &CATALOG
+}
+
+/// Any world.
+pub(super) fn world() -> impl Strategy<Value = World> {
+    (vec(route_key(), 0..10), vec(route_key(), 0..4), policy(), need(), any::<(u16, u16, u16)>()).prop_map(
+        |(mut keys, mut platform, policy, mut need, tried)| {
+            let tried = tried.0 & tried.1 & tried.2; // an eighth of all keys
+            for (number, key) in (1..).zip(keys.iter_mut().chain(&mut platform)) {
+                key.id = KeyId::new(uuid::Uuid::from_u128(number));
+            }
+            platform.iter_mut().for_each(|key| key.user = None);
+            let ids = keys.iter().chain(&platform).map(|key| key.id);
+            need.exclude = ids.zip(0..).filter(|(_, bit)| tried >> bit & 1 == 1).map(|(id, _)| id).collect();
+            World { workspace: WorkspaceView { policy, keys }, platform, need }
+        },
+    )
+}
+
+/// Any world whose request pins a key.
+pub(super) fn pinning_world() -> impl Strategy<Value = World> {
+    (world(), select(&SLUGS)).prop_map(|(mut world, slug)| {
+        world.need.slug = Some(KeySlug::parse(slug).unwrap());
+        world
+    })
+}
+
+/// Its id is for the caller to set.
+fn route_key() -> impl Strategy<Value = RouteKey> {
+    let owner = prop_oneof![2 => Just(None), 2 => Just(Some(USERS[0])), 1 => Just(Some(USERS[1]))];
+    let models = prop_oneof![3 => Just(Vec::new()), 1 => vec(model(), 1..3)];
+    (owner, select(&PROVIDERS), select(&SLUGS), 0..3_i32, 1..4_i64, models, life()).prop_map(
+        |(owner, provider, slug, priority, age, allowed_models, (state, expire_time, credential))| RouteKey {
+            user: owner.map(|id| UserId::parse(id).unwrap()),
+            priority,
+            allowed_models,
+            state,
+            create_time: NOW - time::Duration::days(age),
+            expire_time,
+            credential,
+            ..key(0, slug, provider)
+        },
+    )
+}
+
+/// Half of all keys can be used.
+fn life() -> impl Strategy<Value = (KeyState, Option<OffsetDateTime>, CredentialState)> {
+    use CredentialState::{Missing, Ready, Unreadable};
+    use KeyState::{Active, Disabled, Invalid, Purged, Revoked};
+    let state = select(&[Active, Active, Active, Active, Active, Active, Disabled, Invalid, Revoked, Purged]);
+    let expire_time = select(&[None, None, None, None, Some(-1), Some(0), Some(1), Some(1)]);
+    let credential = select(&[Ready, Ready, Ready, Ready, Ready, Ready, Unreadable, Missing]);
+    let at = |nanoseconds| NOW + time::Duration::nanoseconds(nanoseconds);
+    (state, expire_time, credential).prop_map(move |(state, expire, credential)| (state, expire.map(at), credential))
+}
+
+fn policy() -> impl Strategy<Value = Policy> {
+    (select(&CONSENTS), option::of(provider()), option::of(model())).prop_map(
+        |(consent, default_provider, default_model)| Policy { consent, default_provider, default_model },
+    )
+}
+
+/// What it excludes is for the caller to set.
+fn need() -> impl Strategy<Value = Need> {
+    (
+        option::of(select(&USERS)),
+        option::weighted(0.3, select(&SLUGS)),
+        option::weighted(0.25, provider()),
+        option::weighted(0.4, select(&[Category::Llm, Category::Llm, Category::Llm, Category::Image])),
+        option::weighted(0.25, model()),
+        option::of(select(&CONSENTS)),
+    )
+        .prop_map(|(user, slug, provider, category, model, consent)| Need {
+            user: user.map(|id| UserId::parse(id).unwrap()),
+            slug: slug.map(|slug| KeySlug::parse(slug).unwrap()),
+            provider,
+            category,
+            model,
+            exclude: Vec::new(),
+            consent,
+        })
+}
+
+fn provider() -> impl Strategy<Value = ProviderId> {
+    select(&PROVIDERS).prop_map(|id| ProviderId::parse(id).unwrap())
+}
+
+fn model() -> impl Strategy<Value = ModelId> {
+    select(&MODELS).prop_map(|id| ModelId::parse(id).unwrap())
+}

@@ -1,0 +1,16 @@
+//! The rules of Claviger: ids, the provider catalog, the life of a key, and the one decision which key a call uses.
+//!
+//! Pure code: no I/O, no clock, no randomness of its own (time is an argument), and no wire or database type.
+
+pub mod audit;
+pub mod catalog;
+pub mod command;
+pub mod decide;
+pub mod fault;
+pub mod ids;
+pub mod key;
+pub mod reason;
+pub mod position;
+pub mod route;
+pub mod secret;
+pub mod workspace;

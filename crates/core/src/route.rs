@@ -1,0 +1,250 @@
+//! What a decision is made from and what it says: the words of [`crate::decide::decide`].
+
+use time::OffsetDateTime;
+
+use crate::catalog::{AuthType, Category};
+use crate::fault::Fault;
+use crate::ids::{KeyId, KeySlug, ModelId, ProviderId, UserId};
+use crate::key::KeyState;
+use crate::reason::Reason;
+use crate::workspace::{Consent, Policy};
+
+/// What routing knows of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteKey {
+    /// Which key.
+    pub id: KeyId,
+    /// Set for a personal key.
+    pub user: Option<UserId>,
+    /// Its provider.
+    pub provider: ProviderId,
+    /// How its secret authenticates.
+    pub auth_type: AuthType,
+    /// What callers pin it by.
+    pub slug: KeySlug,
+    /// For people.
+    pub label: String,
+    /// For people.
+    pub masked: String,
+    /// 0 is tried first.
+    pub priority: i32,
+    /// Its own destination.
+    pub base_url: Option<String>,
+    /// Its cloud region.
+    pub location: Option<String>,
+    /// The only models it may be used for; empty is all.
+    pub allowed_models: Vec<ModelId>,
+    /// Where it is in its life.
+    pub state: KeyState,
+    /// Bound into its seal.
+    pub secret_version: u32,
+    /// Breaks ties of priority.
+    pub create_time: OffsetDateTime,
+    /// When it stops being used.
+    pub expire_time: Option<OffsetDateTime>,
+    /// Whether routing holds a credential for it.
+    pub credential: CredentialState,
+}
+
+/// Whether routing holds a key's credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CredentialState {
+    /// It does, or the key needs none.
+    Ready,
+    /// The stored secret does not open under the vault's keyring.
+    Unreadable,
+    /// The vault has none to hand out: a service account's short-lived token, say, that could not be had.
+    Missing,
+}
+
+/// A workspace's policy and keys at one moment. A workspace without a record is the default.
+#[derive(Debug, Clone, Default)]
+pub struct WorkspaceView {
+    /// Its policy.
+    pub policy: Policy,
+    /// All its keys, personal and revoked ones too, in any order.
+    pub keys: Vec<RouteKey>,
+}
+
+/// What a call needs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Need {
+    /// The person the call is made for.
+    pub user: Option<UserId>,
+    /// Pins one key.
+    pub slug: Option<KeySlug>,
+    /// A filter, and with a pin a safety check.
+    pub provider: Option<ProviderId>,
+    /// A filter, where neither provider nor model is named.
+    pub category: Option<Category>,
+    /// Implies the providers that serve it, where none is named.
+    pub model: Option<ModelId>,
+    /// Keys that this call already tried.
+    pub exclude: Vec<KeyId>,
+    /// Tightens the workspace's consent.
+    pub consent: Option<Consent>,
+}
+
+/// Whose key it is, and so who pays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// The user's own.
+    Personal,
+    /// The workspace's.
+    Workspace,
+    /// The operator's.
+    Platform,
+}
+
+/// Why the platform was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fallback {
+    /// There is no own key for the need.
+    NoOwnKey,
+    /// None of the own keys for the need can be used now.
+    OwnKeysStruckOut,
+}
+
+/// What ruled a decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Directive {
+    /// The request's slug.
+    Pinned,
+    /// What the request named.
+    Request,
+    /// The workspace's default provider or model.
+    WorkspaceDefault,
+}
+
+/// What became of a candidate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// The winner.
+    Chosen,
+    /// The next fallback.
+    Eligible,
+    /// Revoked.
+    Revoked,
+    /// Switched off.
+    Disabled,
+    /// Past its expire time.
+    Expired,
+    /// Rejected by its provider.
+    Invalid,
+    /// Excluded by the request.
+    Excluded,
+    /// Of a provider that was not asked for.
+    WrongProvider,
+    /// Of a provider that does not serve the category.
+    WrongCategory,
+    /// The model is not among its allowed ones.
+    ModelNotAllowed,
+    /// Does not open under the vault's keyring.
+    Unreadable,
+    /// The vault has no credential of it to hand out.
+    NoCredential,
+    /// Its provider is not in the catalog.
+    UnknownProvider,
+    /// The request pins another key.
+    NotPinned,
+    /// A platform key without consent.
+    NoConsent,
+}
+
+/// One key that was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Candidate<'a> {
+    /// Which key.
+    pub key: &'a RouteKey,
+    /// Whose it is.
+    pub source: Source,
+    /// What became of it.
+    pub verdict: Verdict,
+}
+
+/// The key that won.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice<'a> {
+    /// Which key.
+    pub key: &'a RouteKey,
+    /// Whose it is.
+    pub source: Source,
+    /// Why the platform was reached; none for an own key.
+    pub fallback: Option<Fallback>,
+    /// The model to call, where one is known.
+    pub model: Option<String>,
+    /// How many further keys an excluded retry could still get.
+    pub remaining: usize,
+}
+
+/// Why no key is handed out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// Nothing narrows the request.
+    NeedUnspecified,
+    /// No own key has the pinned slug.
+    PinnedNotFound,
+    /// The pinned key cannot be used; the verdict says why.
+    Pinned(Verdict),
+    /// No key is left, and no consent reaches further.
+    NoEligibleKey,
+}
+
+impl Refusal {
+    /// As the caller hears it.
+    #[must_use]
+    pub fn fault(self) -> Fault {
+        let (reason, message) = match self {
+            Self::NeedUnspecified => (
+                Reason::NeedUnspecified,
+                "name a key_slug, provider, category or model: nothing says which key is needed",
+            ),
+            Self::PinnedNotFound => (Reason::KeyNotFound, "no key of this workspace or user has the slug"),
+            Self::Pinned(verdict) => pinned(verdict),
+            Self::NoEligibleKey => (
+                Reason::NoEligibleKey,
+                "no key can be used for this call; ExplainRoute shows every candidate and why",
+            ),
+        };
+        let fault = Fault::new(reason, message);
+        match self {
+            Self::PinnedNotFound => fault.resource("claviger.dev/ProviderKey", ""),
+            _ => fault,
+        }
+    }
+}
+
+fn pinned(verdict: Verdict) -> (Reason, &'static str) {
+    match verdict {
+        Verdict::Revoked => (Reason::KeyRevoked, "the pinned key is revoked"),
+        Verdict::Disabled => (Reason::KeyDisabled, "the pinned key is disabled"),
+        Verdict::Expired => (Reason::KeyExpired, "the pinned key has expired"),
+        Verdict::Invalid => (Reason::KeyInvalid, "the pinned key was rejected by its provider"),
+        Verdict::Unreadable => (Reason::KeyUnreadable, "the pinned key does not open under the vault's keyring"),
+        Verdict::NoCredential => {
+            (Reason::CredentialUnavailable, "the vault has no credential of the pinned key to hand out")
+        }
+        Verdict::WrongProvider | Verdict::WrongCategory => {
+            (Reason::ProviderMismatch, "the pinned key is of another provider than the request names")
+        }
+        Verdict::UnknownProvider => (Reason::ProviderMismatch, "the pinned key's provider is not in routing's catalog"),
+        Verdict::ModelNotAllowed => (Reason::ModelNotAllowed, "the pinned key may not be used for this model"),
+        Verdict::Excluded => (Reason::NoEligibleKey, "the request excludes the key that it pins"),
+        Verdict::Chosen | Verdict::Eligible | Verdict::NotPinned | Verdict::NoConsent => {
+            (Reason::NoEligibleKey, "the pinned key cannot be used")
+        }
+    }
+}
+
+/// A decision, with all that it looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision<'a> {
+    /// What ruled it; none when nothing did.
+    pub directive: Option<Directive>,
+    /// The tightest consent.
+    pub consent: Consent,
+    /// The winner, or why there is none.
+    pub outcome: Result<Choice<'a>, Refusal>,
+    /// Every key that was looked at, in the order of preference.
+    pub candidates: Vec<Candidate<'a>>,
+}

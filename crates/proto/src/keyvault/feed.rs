@@ -1,0 +1,134 @@
+//! The feed's messages: what the vault sends of a key, and how routing reads it back.
+
+use claviger_core::fault::Fault;
+use claviger_core::ids::{KeyId, KeySlug, ModelId, ProviderId, UserId};
+use claviger_core::key::ProviderKey;
+use claviger_core::route::{CredentialState, RouteKey};
+use claviger_core::workspace::Policy;
+
+use crate::convert::{self, filled, optional, time, timestamp};
+use crate::keyvault_v1 as kv;
+
+/// One part of a tenant's snapshot, read.
+#[derive(Debug)]
+pub struct TenantPart {
+    /// The audit sequence number that the snapshot was read at.
+    pub seq: u64,
+    /// The tenant has a record.
+    pub exists: bool,
+    /// Its policy.
+    pub policy: Policy,
+    /// Some of its keys, each with its sealed secret (empty where it has none to hand out).
+    pub keys: Vec<(RouteKey, Vec<u8>)>,
+    /// Another part follows.
+    pub more: bool,
+}
+
+/// What the vault sends of a key.
+#[must_use]
+pub fn sealed_key_message(key: &ProviderKey, sealed_secret: Vec<u8>, unreadable: bool) -> kv::SealedKey {
+    kv::SealedKey {
+        uid: key.name.id.to_string(),
+        user: key.name.owner.user_str().to_owned(),
+        provider: key.provider.to_string(),
+        auth_type: convert::auth_type(key.auth_type).into(),
+        key_slug: key.slug.to_string(),
+        label: key.label.clone(),
+        masked_secret: key.mask.masked.clone(),
+        rotation_priority: key.priority,
+        base_url: key.base_url.clone().unwrap_or_default(),
+        location: key.location.clone().unwrap_or_default(),
+        allowed_models: key.allowed_models.iter().map(ToString::to_string).collect(),
+        state: convert::state(key.state).into(),
+        secret_version: i32::try_from(key.secret_version).unwrap_or(i32::MAX),
+        create_time: Some(timestamp(key.create_time)),
+        expire_time: key.expire_time.map(timestamp),
+        sealed_secret,
+        unreadable,
+    }
+}
+
+/// Reads what [`sealed_key_message`] wrote.
+///
+/// # Errors
+/// `INVALID_FIELD` when the vault speaks of something that this version does not know.
+pub fn sealed_key_from(message: kv::SealedKey) -> Result<(RouteKey, Vec<u8>), Fault> {
+    let state = message.state();
+    let auth_type = message.auth_type();
+    let key = RouteKey {
+        id: KeyId::parse(&message.uid).map_err(Fault::id("uid"))?,
+        user: optional("user", &message.user, UserId::parse)?,
+        provider: ProviderId::parse(&message.provider).map_err(Fault::id("provider"))?,
+        auth_type: convert::auth_type_from(auth_type).ok_or_else(|| convert::unknown_enum("auth_type"))?,
+        slug: KeySlug::parse(&message.key_slug).map_err(Fault::id("key_slug"))?,
+        label: message.label,
+        masked: message.masked_secret,
+        priority: message.rotation_priority,
+        base_url: filled(&message.base_url).map(str::to_owned),
+        location: filled(&message.location).map(str::to_owned),
+        allowed_models: message
+            .allowed_models
+            .iter()
+            .map(|m| ModelId::parse(m).map_err(Fault::id("allowed_models")))
+            .collect::<Result<_, _>>()?,
+        state: convert::state_from(state).ok_or_else(|| convert::unknown_enum("state"))?,
+        secret_version: u32::try_from(message.secret_version)
+            .map_err(|_| Fault::field("secret_version", "must not be negative"))?,
+        create_time: time("create_time", &message.create_time.unwrap_or_default())?,
+        expire_time: message.expire_time.as_ref().map(|t| time("expire_time", t)).transpose()?,
+        credential: match (message.unreadable, auth_type) {
+            (true, _) => CredentialState::Unreadable,
+            (false, kv::AuthType::None) => CredentialState::Ready,
+            (false, _) if message.sealed_secret.is_empty() => CredentialState::Missing,
+            (false, _) => CredentialState::Ready,
+        },
+    };
+    Ok((key, message.sealed_secret))
+}
+
+/// Reads one part of a snapshot.
+///
+/// # Errors
+/// `INVALID_FIELD` when the vault speaks of something that this version does not know.
+pub fn tenant_part(message: kv::TenantSnapshot) -> Result<TenantPart, Fault> {
+    Ok(TenantPart {
+        seq: message.seq,
+        exists: message.exists,
+        policy: Policy {
+            consent: convert::consent_from("fallback_consent", message.fallback_consent)?.unwrap_or_default(),
+            default_provider: optional("default_provider", &message.default_provider, ProviderId::parse)?,
+            default_model: optional("default_model", &message.default_model, ModelId::parse)?,
+        },
+        keys: message.keys.into_iter().map(sealed_key_from).collect::<Result<_, _>>()?,
+        more: message.more,
+    })
+}
+
+/// What a snapshot's parts have in common.
+#[derive(Debug)]
+pub struct SnapshotHead<'a> {
+    /// The request's.
+    pub load_id: u64,
+    /// The audit sequence number that the snapshot was read at.
+    pub seq: u64,
+    /// The tenant has a record.
+    pub exists: bool,
+    /// Its policy.
+    pub policy: &'a Policy,
+}
+
+/// One part of a snapshot.
+#[must_use]
+pub fn snapshot_message(head: &SnapshotHead<'_>, keys: Vec<kv::SealedKey>, more: bool) -> kv::TenantSnapshot {
+    let policy = head.policy;
+    kv::TenantSnapshot {
+        load_id: head.load_id,
+        seq: head.seq,
+        exists: head.exists,
+        fallback_consent: convert::consent(policy.consent).into(),
+        default_provider: policy.default_provider.as_ref().map(ToString::to_string).unwrap_or_default(),
+        default_model: policy.default_model.as_ref().map(ToString::to_string).unwrap_or_default(),
+        keys,
+        more,
+    }
+}

@@ -1,0 +1,50 @@
+//! `Debug` for the messages that carry a secret, or a secret's seal: the type's name and nothing else.
+
+use std::fmt;
+
+use crate::{keyvault_v1 as kv, routing_v1 as rt};
+
+macro_rules! redacted {
+    ($($message:ty),+ $(,)?) => {
+        $(impl fmt::Debug for $message {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($message), "(redacted)"))
+            }
+        })+
+    };
+}
+
+redacted!(
+    kv::Secret,
+    kv::secret::Kind,
+    kv::CreateProviderKeyRequest,
+    kv::SealedKey,
+    rt::Credential,
+    rt::Header,
+    rt::QueryParameter,
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_of_messages_with_secrets_shows_none() {
+        let canary = "sk-canary-0123456789";
+        let kind = kv::secret::Kind::ApiKey(canary.into());
+        let secret = kv::Secret { kind: Some(kind.clone()) };
+        let header = rt::Header { name: "x-api-key".into(), value: canary.into() };
+        let credential =
+            rt::Credential { headers: vec![header.clone()], secret: canary.into(), ..Default::default() };
+        let sealed = kv::SealedKey { sealed_secret: canary.into(), ..Default::default() };
+        let snapshot = kv::TenantSnapshot { keys: vec![sealed.clone()], ..Default::default() };
+        let request = kv::CreateProviderKeyRequest { secret: Some(secret.clone()), ..Default::default() };
+        let resolution = rt::Resolution { credential: Some(credential.clone()), ..Default::default() };
+        let query = rt::QueryParameter { name: "key".into(), value: canary.into() };
+        let shown = format!(
+            "{kind:?} {secret:?} {header:?} {credential:?} {sealed:?} {snapshot:?} {request:?} {resolution:?} {query:?}"
+        );
+        assert!(!shown.contains("canary"), "{shown}");
+        assert!(!shown.contains(&format!("{:?}", canary.as_bytes())), "{shown}");
+    }
+}

@@ -1,0 +1,190 @@
+//! `claviger.routing.v1`: requests become needs, decisions become messages.
+
+use claviger_core::catalog::Category;
+use claviger_core::fault::Fault;
+use claviger_core::ids::{AgentId, KeyId, KeyName, KeySlug, ModelId, Owner, ProviderId, SessionId, Tenant, UserId, WorkspaceId};
+use claviger_core::position::Position;
+use claviger_core::route::{
+    Candidate, Choice, Decision, Directive, Fallback, Need, Refusal, RouteKey, Source, Verdict,
+};
+
+use crate::convert::{self, filled, optional};
+use crate::routing_v1 as rt;
+use crate::{keyvault, status};
+
+const MOST_EXCLUDED: usize = 100;
+
+/// A resolve request whose form has been checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ask {
+    /// Whose call.
+    pub workspace: WorkspaceId,
+    /// What it needs; its provider is as given, maybe an alias.
+    pub need: Need,
+    /// The calling agent.
+    pub agent: Option<AgentId>,
+    /// The session.
+    pub session: Option<SessionId>,
+    /// A change that the call must see.
+    pub after: Option<Position>,
+}
+
+impl TryFrom<rt::ResolveKeyRequest> for Ask {
+    type Error = Fault;
+
+    fn try_from(request: rt::ResolveKeyRequest) -> Result<Self, Fault> {
+        let workspace = keyvault::workspace_name(&request.workspace)
+            .map_err(|_| Fault::field("workspace", "must be a resource name of the form workspaces/{workspace}"))?;
+        if request.exclude_key_ids.len() > MOST_EXCLUDED {
+            return Err(Fault::field("exclude_key_ids", "must name at most 100 keys"));
+        }
+        let exclude = request.exclude_key_ids.iter().map(|id| KeyId::parse(id).map_err(Fault::id("exclude_key_ids")));
+        let need = Need {
+            user: optional("user", &request.user, UserId::parse)?,
+            slug: optional("key_slug", &request.key_slug, KeySlug::parse)?,
+            provider: optional("provider", &request.provider, ProviderId::parse)?,
+            category: filled(&request.category).map(category).transpose()?,
+            model: optional("model", &request.model, ModelId::parse)?,
+            exclude: exclude.collect::<Result<_, _>>()?,
+            consent: convert::consent_from("fallback_consent", request.fallback_consent)?,
+        };
+        Ok(Self {
+            workspace,
+            need,
+            agent: optional("agent", &request.agent, AgentId::parse)?,
+            session: optional("session", &request.session, SessionId::parse)?,
+            after: filled(&request.consistency_token).map(token).transpose()?,
+        })
+    }
+}
+
+fn category(name: &str) -> Result<Category, Fault> {
+    Category::parse(name).ok_or_else(|| Fault::field("category", "must be one of llm, image, video, audio, research"))
+}
+
+fn token(text: &str) -> Result<Position, Fault> {
+    Position::parse(text).ok_or_else(|| Fault::field("consistency_token", "must be a token that the vault returned"))
+}
+
+/// Whose key a candidate is, told to people.
+#[must_use]
+pub fn key_summary(key: &RouteKey, source: Source, workspace: &WorkspaceId) -> rt::KeySummary {
+    let tenant = match source {
+        Source::Platform => Tenant::Platform,
+        Source::Personal | Source::Workspace => Tenant::Workspace(workspace.clone()),
+    };
+    let name = KeyName { owner: Owner { tenant, user: key.user.clone() }, id: key.id };
+    rt::KeySummary {
+        name: name.to_string(),
+        uid: key.id.to_string(),
+        key_slug: key.slug.to_string(),
+        label: key.label.clone(),
+        masked_secret: key.masked.clone(),
+    }
+}
+
+/// Who pays.
+#[must_use]
+pub fn source_message(source: Source) -> rt::Source {
+    match source {
+        Source::Personal => rt::Source::PersonalKey,
+        Source::Workspace => rt::Source::WorkspaceKey,
+        Source::Platform => rt::Source::PlatformKey,
+    }
+}
+
+/// Why the platform was reached.
+#[must_use]
+pub fn fallback_message(fallback: Option<Fallback>) -> rt::Fallback {
+    match fallback {
+        None => rt::Fallback::Unspecified,
+        Some(Fallback::NoOwnKey) => rt::Fallback::NoOwnKey,
+        Some(Fallback::OwnKeysStruckOut) => rt::Fallback::OwnKeysStruckOut,
+    }
+}
+
+/// A decision, laid open. `base_url` tells where a key's calls go.
+#[must_use]
+pub fn explanation(
+    decision: &Decision<'_>,
+    workspace: &WorkspaceId,
+    base_url: impl Fn(&RouteKey) -> String,
+) -> rt::ExplainRouteResponse {
+    let result = match &decision.outcome {
+        Ok(choice) => rt::explain_route_response::Result::Winner(winner(choice, workspace, base_url(choice.key))),
+        Err(refusal) => rt::explain_route_response::Result::Refusal(refusal_message(*refusal)),
+    };
+    rt::ExplainRouteResponse {
+        directive: directive(decision.directive).into(),
+        result: Some(result),
+        candidates: decision.candidates.iter().map(|c| candidate(c, workspace)).collect(),
+        fallback_consent: convert::consent(decision.consent).into(),
+    }
+}
+
+fn winner(choice: &Choice<'_>, workspace: &WorkspaceId, base_url: String) -> rt::Winner {
+    rt::Winner {
+        key: Some(key_summary(choice.key, choice.source, workspace)),
+        source: source_message(choice.source).into(),
+        fallback: fallback_message(choice.fallback).into(),
+        provider: choice.key.provider.to_string(),
+        model: choice.model.clone().unwrap_or_default(),
+        base_url,
+        remaining_candidates: count(choice.remaining),
+    }
+}
+
+/// A count of keys as the wire has it.
+#[must_use]
+pub fn count(keys: usize) -> i32 {
+    i32::try_from(keys).unwrap_or(i32::MAX)
+}
+
+fn refusal_message(refusal: Refusal) -> rt::Refusal {
+    let fault = refusal.fault();
+    rt::Refusal {
+        code: status::code_name(status::code(fault.reason)).to_owned(),
+        reason: fault.reason.as_str().to_owned(),
+        message: fault.message.into_owned(),
+    }
+}
+
+fn candidate(candidate: &Candidate<'_>, workspace: &WorkspaceId) -> rt::Candidate {
+    rt::Candidate {
+        key: Some(key_summary(candidate.key, candidate.source, workspace)),
+        source: source_message(candidate.source).into(),
+        provider: candidate.key.provider.to_string(),
+        rotation_priority: candidate.key.priority,
+        verdict: verdict(candidate.verdict).into(),
+    }
+}
+
+fn directive(directive: Option<Directive>) -> rt::Directive {
+    match directive {
+        None => rt::Directive::Unspecified,
+        Some(Directive::Pinned) => rt::Directive::Pinned,
+        Some(Directive::Request) => rt::Directive::Request,
+        Some(Directive::WorkspaceDefault) => rt::Directive::WorkspaceDefault,
+    }
+}
+
+fn verdict(verdict: Verdict) -> rt::candidate::Verdict {
+    use rt::candidate::Verdict as Wire;
+    match verdict {
+        Verdict::Chosen => Wire::Chosen,
+        Verdict::Eligible => Wire::Eligible,
+        Verdict::Revoked => Wire::Revoked,
+        Verdict::Disabled => Wire::Disabled,
+        Verdict::Expired => Wire::Expired,
+        Verdict::Invalid => Wire::Invalid,
+        Verdict::Excluded => Wire::Excluded,
+        Verdict::WrongProvider => Wire::WrongProvider,
+        Verdict::WrongCategory => Wire::WrongCategory,
+        Verdict::ModelNotAllowed => Wire::ModelNotAllowed,
+        Verdict::Unreadable => Wire::Unreadable,
+        Verdict::NoCredential => Wire::NoCredential,
+        Verdict::UnknownProvider => Wire::UnknownProvider,
+        Verdict::NotPinned => Wire::NotPinned,
+        Verdict::NoConsent => Wire::NoConsent,
+    }
+}

@@ -1,0 +1,17 @@
+//! The database schema, as sea-orm migrations: expand, then contract, so that the previous release runs on the new
+//! schema.
+
+use sea_orm_migration::prelude::*;
+
+mod m20261121_000001_first;
+
+/// All migrations, oldest first.
+#[derive(Debug)]
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(m20261121_000001_first::Migration)]
+    }
+}

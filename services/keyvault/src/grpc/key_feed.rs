@@ -1,0 +1,138 @@
+//! `claviger.keyvault.v1.KeyFeed`: one task per subscription.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use claviger_core::fault::Fault;
+use claviger_core::ids::Tenant;
+use claviger_core::reason::Reason;
+use claviger_proto::keyvault::{SnapshotHead, sealed_key_message, snapshot_message};
+use claviger_proto::keyvault_v1 as kv;
+use claviger_proto::keyvault_v1::key_feed_server::KeyFeed;
+use claviger_proto::keyvault_v1::{subscribe_request, subscribe_response};
+use claviger_proto::status;
+use claviger_runtime::propagation;
+use futures::{Stream, StreamExt, future, stream};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+use tracing::Instrument;
+
+use crate::usecase::feed::{Feed, Sealed, Subscription, Tenanted};
+
+/// Loads under way in one subscription; more wait in the stream.
+const LOADS_AT_ONCE: usize = 64;
+const KEYS_IN_A_PART: usize = 256;
+
+/// The service.
+#[derive(Debug, Clone)]
+pub struct KeyFeedService {
+    feed: Feed,
+    catalog_digest: String,
+    shutdown: CancellationToken,
+}
+
+impl KeyFeedService {
+    /// Over the use-cases; subscriptions end at shutdown.
+    #[must_use]
+    pub fn new(feed: Feed, catalog_digest: String, shutdown: CancellationToken) -> Self {
+        Self { feed, catalog_digest, shutdown }
+    }
+
+    fn welcome(&self, hello: &kv::Hello) -> Result<(Subscription, kv::SubscribeResponse), Fault> {
+        let subscription = self.feed.subscribe(&hello.public_key)?;
+        let welcome = kv::Welcome {
+            session: subscription.session.to_string(),
+            epoch: subscription.epoch.to_string(),
+            encapsulated_key: subscription.encapsulated_key.clone(),
+            catalog_digest: self.catalog_digest.clone(),
+        };
+        Ok((subscription, response(subscribe_response::Message::Welcome(welcome))))
+    }
+}
+
+#[tonic::async_trait]
+impl KeyFeed for KeyFeedService {
+    type SubscribeStream = Pin<Box<dyn Stream<Item = Result<kv::SubscribeResponse, Status>> + Send>>;
+
+    async fn subscribe(
+        &self,
+        request: Request<Streaming<kv::SubscribeRequest>>,
+    ) -> Result<Response<Self::SubscribeStream>, Status> {
+        let mut incoming = request.into_inner();
+        let Some(subscribe_request::Message::Hello(hello)) = incoming.message().await?.and_then(|m| m.message) else {
+            return Err(out_of_order());
+        };
+        let (subscription, welcome) = self.welcome(&hello).map_err(|fault| status::of(&fault))?;
+        let subscription = Arc::new(subscription);
+        let answers = incoming
+            .take_until(self.shutdown.clone().cancelled_owned())
+            .map(move |request| answer(subscription.clone(), request))
+            .buffer_unordered(LOADS_AT_ONCE)
+            .flat_map(stream::iter);
+        let responses = stream::once(future::ready(Ok(welcome))).chain(answers);
+        Ok(Response::new(Box::pin(responses)))
+    }
+}
+
+/// Answers one ask, under the trace of the call that needs it.
+async fn answer(
+    subscription: Arc<Subscription>,
+    request: Result<kv::SubscribeRequest, Status>,
+) -> Vec<Result<kv::SubscribeResponse, Status>> {
+    let load = match request.map(|request| request.message) {
+        Ok(Some(subscribe_request::Message::LoadTenant(load))) => load,
+        Ok(_) => return vec![Err(out_of_order())],
+        Err(status) => return vec![Err(status)],
+    };
+    let span = tracing::info_span!(
+        parent: None,
+        "load_tenant",
+        otel.name = "claviger.keyvault.v1.KeyFeed/LoadTenant",
+        otel.kind = "server"
+    );
+    propagation::set_parent(&span, &load.traceparent);
+    load_tenant(&subscription, load).instrument(span).await.into_iter().map(Ok).collect()
+}
+
+async fn load_tenant(subscription: &Subscription, load: kv::LoadTenant) -> Vec<kv::SubscribeResponse> {
+    let loaded = match Tenant::parse(&load.tenant).map_err(Fault::id("tenant")) {
+        Ok(tenant) => subscription.load(&tenant).await,
+        Err(fault) => Err(fault),
+    };
+    match loaded {
+        Ok(tenant) => parts(load.load_id, tenant),
+        Err(fault) => {
+            let failed = kv::LoadFailed { load_id: load.load_id, reason: fault.reason.as_str().to_owned() };
+            vec![response(subscribe_response::Message::LoadFailed(failed))]
+        }
+    }
+}
+
+/// A snapshot in parts that each fit a message; at least one.
+fn parts(load_id: u64, tenant: Tenanted) -> Vec<kv::SubscribeResponse> {
+    let head = SnapshotHead { load_id, seq: tenant.seq, exists: tenant.exists, policy: &tenant.policy };
+    let mut keys: Vec<kv::SealedKey> = tenant.keys.into_iter().map(sealed).collect();
+    let mut messages = Vec::new();
+    loop {
+        let rest = keys.split_off(keys.len().min(KEYS_IN_A_PART));
+        let more = !rest.is_empty();
+        messages.push(response(subscribe_response::Message::Snapshot(snapshot_message(&head, keys, more))));
+        if !more {
+            return messages;
+        }
+        keys = rest;
+    }
+}
+
+fn sealed(sealed: Sealed) -> kv::SealedKey {
+    sealed_key_message(&sealed.stored.key, sealed.secret, sealed.unreadable)
+}
+
+fn response(message: subscribe_response::Message) -> kv::SubscribeResponse {
+    kv::SubscribeResponse { message: Some(message) }
+}
+
+fn out_of_order() -> Status {
+    let message = "the feed starts with one hello; load_tenant follows";
+    status::of(&Fault::new(Reason::HandshakeFailed, message))
+}

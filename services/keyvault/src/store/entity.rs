@@ -1,0 +1,10 @@
+//! The tables, one module each.
+
+pub(super) mod audit_events;
+pub(super) mod audit_head;
+pub(super) mod master_keys;
+pub(super) mod provider_keys;
+pub(super) mod service_keys;
+pub(super) mod vault;
+pub(super) mod workspace_keys;
+pub(super) mod workspaces;

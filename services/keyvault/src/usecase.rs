@@ -1,0 +1,30 @@
+//! What the vault does, step by step: test, seal, store, audit. No wire type, no column.
+
+pub mod custody;
+pub mod destination;
+pub mod feed;
+pub mod keys;
+mod page;
+pub mod workspaces;
+
+use claviger_core::audit::{Action, Detail, Event, Origin};
+use claviger_core::ids::Tenant;
+use time::OffsetDateTime;
+
+/// An event of now, for a resource.
+fn event(
+    now: OffsetDateTime,
+    tenant: &Tenant,
+    action: Action,
+    target: String,
+    origin: &Origin,
+    details: Vec<(Detail, String)>,
+) -> Event {
+    Event { time: now, tenant: tenant.clone(), action, target, origin: origin.clone(), details }
+}
+
+/// Now, to the microsecond that rows keep.
+fn now() -> OffsetDateTime {
+    let now = OffsetDateTime::now_utc();
+    now.replace_microsecond(now.microsecond()).unwrap_or(now)
+}

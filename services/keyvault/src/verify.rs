@@ -1,0 +1,139 @@
+//! Live tests: ask a provider whether it knows a key.
+//!
+//! The secret goes to the key's own destination alone, over a connection that is made for it and closed after it;
+//! redirects are not followed, and what the provider answers is read for its meaning and never passed on.
+
+mod client;
+mod egress;
+
+use std::time::{Duration, Instant};
+
+use claviger_core::catalog::{AuthType, Catalog, HttpFacts, LiveTest, Provider, TestVerdict};
+use claviger_core::command::Verification;
+use claviger_core::fault::Fault;
+use claviger_core::key::{KeyTest, TestResult};
+use claviger_core::reason::Reason;
+use secrecy::SecretString;
+use std::sync::Arc;
+use time::OffsetDateTime;
+
+pub use client::{Answer, Client, ClientError, Failure};
+pub use egress::{Egress, Forbidden};
+
+use crate::usecase::destination;
+
+/// When a provider that limited or could not answer a test is worth asking again.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// Tests keys at their providers.
+#[derive(Debug, Clone)]
+pub struct Verifier {
+    catalog: Arc<Catalog>,
+    client: Client,
+}
+
+/// What is tested.
+#[derive(Debug)]
+pub struct Subject<'a> {
+    /// The key's provider.
+    pub provider: &'a Provider,
+    /// How the secret authenticates.
+    pub auth_type: AuthType,
+    /// The secret, if there is one.
+    pub secret: Option<&'a SecretString>,
+    /// The key's own destination.
+    pub base_url: Option<&'a str>,
+    /// The key's cloud region.
+    pub location: Option<&'a str>,
+}
+
+impl Verifier {
+    /// Over an HTTP client.
+    #[must_use]
+    pub fn new(catalog: Arc<Catalog>, client: Client) -> Self {
+        Self { catalog, client }
+    }
+
+    /// Where tests may go.
+    #[must_use]
+    pub fn egress(&self) -> &Egress {
+        self.client.egress()
+    }
+
+    /// Tests a key live, once.
+    ///
+    /// # Errors
+    /// `BASE_URL_NOT_ALLOWED` when the destination turns out to be a forbidden address.
+    pub async fn test(&self, subject: &Subject<'_>) -> Result<KeyTest, Fault> {
+        let Some(request) = subject.provider.test_request(subject.base_url, subject.location) else {
+            return Ok(skipped(&no_test(subject.provider), OffsetDateTime::now_utc()));
+        };
+        let start = Instant::now();
+        let answer = self.client.send(&request, subject).await;
+        let (result, detail, http_status) = match answer {
+            Ok(answer) => self.meaning(subject.provider, &answer),
+            Err(Failure::Forbidden(forbidden)) => return Err(destination::forbidden(forbidden)),
+            Err(failure) => (TestResult::Inconclusive, failure.to_string(), None),
+        };
+        Ok(KeyTest { result, detail, time: OffsetDateTime::now_utc(), http_status, duration: start.elapsed() })
+    }
+
+    fn meaning(&self, provider: &Provider, answer: &Answer) -> (TestResult, String, Option<u16>) {
+        let facts = HttpFacts { status: answer.status, body: answer.body.as_ref(), texts: &[] };
+        let (result, detail) = match self.catalog.test_verdict(provider, &facts) {
+            TestVerdict::Valid if proves_key(provider) => (TestResult::Valid, "the provider accepts it"),
+            TestVerdict::Valid => (TestResult::Valid, "the server answers; it may not look at keys for this"),
+            TestVerdict::Restricted { reason } => (TestResult::Restricted, reason),
+            TestVerdict::QuotaExhausted { reason } => (TestResult::QuotaExhausted, reason),
+            TestVerdict::RateLimitedLive => (TestResult::RateLimited, "it is live; the provider limited the test"),
+            TestVerdict::Invalid { reason } => (TestResult::Invalid, reason),
+            TestVerdict::Inconclusive { reason } => (TestResult::Inconclusive, reason),
+        };
+        (result, detail.to_owned(), Some(answer.status))
+    }
+}
+
+fn proves_key(provider: &Provider) -> bool {
+    matches!(&provider.test, LiveTest::Http(test) if test.proves_key)
+}
+
+/// A test that was not made, and why.
+#[must_use]
+pub fn skipped(why: &str, now: OffsetDateTime) -> KeyTest {
+    KeyTest {
+        result: TestResult::Skipped,
+        detail: why.to_owned(),
+        time: now,
+        http_status: None,
+        duration: Duration::ZERO,
+    }
+}
+
+fn no_test(provider: &Provider) -> String {
+    match &provider.test {
+        LiveTest::None { reason } => format!("not tested: {reason}"),
+        _ => format!("not tested: {} keys cannot be tested by one request", provider.name),
+    }
+}
+
+/// Whether a new secret may be stored after its test.
+///
+/// # Errors
+/// `INVALID_PROVIDER_KEY` for one that its provider rejects; `VERIFICATION_UNAVAILABLE` where the test proves nothing and
+/// the caller requires a proof.
+pub fn accept(provider: &Provider, test: &KeyTest, verification: Verification) -> Result<(), Fault> {
+    match (test.result, verification) {
+        (TestResult::Invalid, _) => {
+            let message = format!("Invalid {} key: {}", provider.name, test.detail);
+            Err(Fault::new(Reason::InvalidProviderKey, message).at("secret"))
+        }
+        (TestResult::Inconclusive, Verification::Require) => {
+            let message = format!(
+                "{} could not tell whether the key is valid: {}; verification IF_POSSIBLE stores it all the same",
+                provider.name, test.detail
+            );
+            Err(Fault::new(Reason::VerificationUnavailable, message).retry_after(RETRY))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,102 @@
+//! The service, put together.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use claviger_auth::{IdentityLayer, Mode, TrustDomain};
+use claviger_core::catalog::Catalog;
+use claviger_proto::routing_v1::routing_server::RoutingServer;
+use claviger_crypto::sha256_hex;
+use claviger_proto::{DESCRIPTORS, ERROR_DETAILS, methods, status};
+use claviger_runtime::layers::Calls;
+use claviger_runtime::shell::{Listen, Listeners, Shell};
+use claviger_runtime::{client, process, tls};
+use tonic::service::Routes;
+use tower::Layer;
+
+use crate::config::Serve;
+use crate::feed::{self, Link};
+use crate::grpc::RoutingService;
+use crate::resolve::Resolver;
+
+const PACKAGE: &str = "claviger.routing.v1";
+const ROUTING: &str = "claviger.routing.v1.Routing";
+
+/// Runs the service until a signal.
+///
+/// # Errors
+/// The setting or part that stops it.
+pub fn run(settings: Serve) -> anyhow::Result<()> {
+    process::harden()?;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(settings))
+}
+
+async fn serve(settings: Serve) -> anyhow::Result<()> {
+    let identity = identity(&settings)?;
+    let shell = Shell::start(settings.common.clone(), "claviger-routing", &[ROUTING], listeners(&settings)).await?;
+    let catalog = Arc::new(catalog(settings.catalog_file.as_deref())?);
+    let channel = client::channel(&vault(&settings)?).context("CLAVIGER_KEYVAULT_URL")?;
+    let (feed, asks) = feed::feed();
+    let link = Link::new(channel, sha256_hex(&catalog.canonical_text()));
+    shell.supervisor.spawn("feed", link.run(asks, shell.supervisor.background()));
+    let resolver = Resolver::new(feed.clone(), catalog, settings.implicit_workspaces());
+    let routes = routes(&settings, &shell, resolver)?;
+    let methods = methods::methods(PACKAGE);
+    let calls = Calls { methods: methods.all, streams: methods.streams, uniform: status::of_transport };
+    let ready = move || std::future::ready(if feed.is_connected() { Ok(()) } else { Err("no link to the vault") });
+    Ok(shell.run(identity.layer(routes.prepare()), calls, ready).await?)
+}
+
+fn listeners(settings: &Serve) -> Listeners {
+    Listeners {
+        grpc: Listen { setting: "CLAVIGER_ROUTING_LISTEN", address: settings.listen },
+        health: Listen { setting: "CLAVIGER_ROUTING_HEALTH_LISTEN", address: settings.health_listen },
+        metrics: Listen { setting: "CLAVIGER_ROUTING_METRICS_LISTEN", address: settings.metrics_listen },
+    }
+}
+
+fn identity(settings: &Serve) -> anyhow::Result<IdentityLayer> {
+    let refuse = |error| status::of(&claviger_auth::fault(&error));
+    if settings.common.dev {
+        return Ok(IdentityLayer::new(Mode::Dev, tls::peer_certificates, refuse));
+    }
+    let domain = settings.trust_domain.as_deref().context("CLAVIGER_TRUST_DOMAIN: must be set outside --dev")?;
+    let domain = TrustDomain::new(domain).context("CLAVIGER_TRUST_DOMAIN")?;
+    Ok(IdentityLayer::new(Mode::Mtls(domain), tls::peer_certificates, refuse))
+}
+
+fn catalog(file: Option<&Path>) -> anyhow::Result<Catalog> {
+    let builtin = Catalog::builtin()?;
+    let Some(file) = file else { return Ok(builtin) };
+    let text = std::fs::read_to_string(file).with_context(|| format!("CLAVIGER_CATALOG_FILE: {}", file.display()))?;
+    builtin.with_overrides(&text).with_context(|| format!("CLAVIGER_CATALOG_FILE: {}", file.display()))
+}
+
+fn vault(settings: &Serve) -> anyhow::Result<client::Config> {
+    let target = settings.keyvault_url.clone();
+    let security = match settings.common.tls.files()? {
+        _ if settings.common.dev => client::Security::Plaintext,
+        None => anyhow::bail!("CLAVIGER_TLS_CERT: must be set outside --dev"),
+        Some(files) => {
+            let server_ca = settings.keyvault_ca.clone().unwrap_or_else(|| files.client_ca.clone());
+            let uri: http::Uri = target.parse().context("CLAVIGER_KEYVAULT_URL")?;
+            let server_name = settings.keyvault_server_name.clone().or_else(|| uri.host().map(str::to_owned));
+            client::Security::Mtls { files, server_ca, server_name: server_name.unwrap_or_default() }
+        }
+    };
+    Ok(client::Config { target, security })
+}
+
+fn routes(settings: &Serve, shell: &Shell, resolver: Resolver) -> anyhow::Result<Routes> {
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(ERROR_DETAILS)
+    };
+    let routing = RoutingServer::new(RoutingService::new(resolver));
+    Ok(Routes::new(shell.health().service())
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .add_service(routing.max_decoding_message_size(settings.common.max_request_bytes)))
+}

@@ -1,0 +1,61 @@
+//! A real HTTP server in the providers' place. What it answers depends on the key, as a real provider's does.
+
+use std::time::Duration;
+
+use serde_json::json;
+use wiremock::matchers::any;
+use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
+
+/// A key for Anthropic whose middle says how the provider answers: `good`, `bad`, `narrow`, `limited`, `broken`, `slow`,
+/// `redirect`. Each call makes another key.
+#[must_use]
+pub fn key(kind: &str) -> String {
+    key_for("sk-ant-api03-", kind)
+}
+
+/// The same with another prefix.
+#[must_use]
+pub fn key_for(prefix: &str, kind: &str) -> String {
+    format!("{prefix}{kind}-{}{}", uuid::Uuid::now_v7().simple(), uuid::Uuid::now_v7().simple())
+}
+
+/// Starts the server.
+pub async fn start() -> MockServer {
+    let server = MockServer::start().await;
+    Mock::given(any()).respond_with(Provider { address: server.uri() }).mount(&server).await;
+    server
+}
+
+struct Provider {
+    address: String,
+}
+
+impl Respond for Provider {
+    /// Error bodies echo the key, as some providers' do.
+    fn respond(&self, request: &Request) -> ResponseTemplate {
+        let key = credential(request);
+        let error = |status: u16, kind: &str, code: &str, message: &str| {
+            let message = format!("{message}: {key}");
+            let body = json!({"type": "error", "error": {"type": kind, "code": code, "message": message}});
+            ResponseTemplate::new(status).set_body_json(body)
+        };
+        match ["bad", "narrow", "limited", "broken", "slow", "redirect"].into_iter().find(|kind| key.contains(kind)) {
+            Some("bad") => error(401, "authentication_error", "invalid_api_key", "invalid x-api-key"),
+            Some("narrow") => error(403, "permission_error", "", "Missing scopes: api.model.read"),
+            Some("limited") => error(429, "rate_limit_error", "rate_limit_exceeded", "slow down"),
+            Some("broken") => error(500, "api_error", "", "oops"),
+            Some("slow") => ResponseTemplate::new(200).set_delay(Duration::from_secs(20)),
+            Some("redirect") => {
+                ResponseTemplate::new(302).insert_header("location", format!("{}/elsewhere", self.address))
+            }
+            _ => ResponseTemplate::new(200).set_body_json(json!({"data": [], "object": "list"})),
+        }
+    }
+}
+
+/// Whatever header carries the key; empty for a request without one.
+fn credential(request: &Request) -> String {
+    let headers = ["x-api-key", "authorization", "xi-api-key", "api-key", "x-goog-api-key"];
+    let values = headers.into_iter().filter_map(|name| request.headers.get(name)?.to_str().ok());
+    values.collect::<Vec<_>>().join(" ")
+}
