@@ -15,3 +15,6 @@ impl MigratorTrait for Migrator {
         vec![Box::new(m20261121_000001_first::Migration)]
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,8 @@ use crate::catalog::{Catalog, Category};
 use crate::ids::{ModelId, ProviderId};
 use crate::key::KeyState;
 use crate::route::{
-    Candidate, Choice, CredentialState, Decision, Directive, Fallback, Need, Refusal, RouteKey, Source, Verdict, WorkspaceView,
+    Candidate, Choice, CredentialState, Decision, Directive, Fallback, Need, Refusal, RouteKey, Source, Verdict,
+    WorkspaceView,
 };
 use crate::workspace::{Consent, Policy};
 
@@ -241,12 +242,7 @@ fn model_refused(key: &RouteKey, model: Option<&ModelId>) -> Option<Verdict> {
 
 /// The model of the answer: the named one, else the provider's default for the category (its first, if none is named)
 /// where the key may be used for that.
-fn model_for(
-    catalog: &Catalog,
-    key: &RouteKey,
-    named: Option<&ModelId>,
-    category: Option<Category>,
-) -> Option<String> {
+fn model_for(catalog: &Catalog, key: &RouteKey, named: Option<&ModelId>, category: Option<Category>) -> Option<String> {
     if let Some(model) = named {
         return Some(model.to_string());
     }

@@ -196,14 +196,16 @@ impl Given {
     fn walk(&self, catalog: &Catalog) -> Vec<String> {
         let mut need = self.need.clone();
         let mut steps = Vec::new();
-        loop {
+        // one step more than there are keys: a decision that ignores what is excluded would go on for ever
+        for _ in 0..=self.names.len() {
             let decision = self.decide(catalog, &need);
             steps.push(self.outcome(&decision));
             match &decision.outcome {
                 Ok(choice) => need.exclude.push(choice.key.id),
-                Err(_) => return steps,
+                Err(_) => break,
             }
         }
+        steps
     }
 }
 

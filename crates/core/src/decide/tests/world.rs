@@ -9,12 +9,13 @@ use super::*;
 use crate::ids::UserId;
 
 /// Of one category mostly, so that a category meets several; one is not in the catalog.
-const PROVIDERS: [&str; 7] = ["anthropic", "anthropic", "google", "vertex", "azure", "dalle", "gone-ai"];
+const PROVIDERS: [&str; 9] =
+    ["anthropic", "anthropic", "anthropic", "anthropic", "google", "vertex", "azure", "dalle", "gone-ai"];
 /// Implied by one provider, by two, and by none.
 const MODELS: [&str; 4] = ["claude-opus-5", "claude-sonnet-5", "gemini-2.5-pro", "our-gpt"];
-const SLUGS: [&str; 3] = ["main", "spare", "trial"];
-const USERS: [&str; 2] = ["ann", "bob"];
-const CONSENTS: [Consent; 3] = [Consent::Never, Consent::NoKey, Consent::Any];
+const SLUGS: [&str; 2] = ["main", "spare"];
+const USERS: [&str; 3] = ["ann", "ann", "bob"];
+const CONSENTS: [Consent; 5] = [Consent::Never, Consent::NoKey, Consent::NoKey, Consent::Any, Consent::Any];
 
 /// All that a decision is made from, but the catalog and the time.
 #[derive(Debug, Clone)]
@@ -73,7 +74,7 @@ pub(super) fn pinning_world() -> impl Strategy<Value = World> {
 
 /// Its id is for the caller to set.
 fn route_key() -> impl Strategy<Value = RouteKey> {
-    let owner = prop_oneof![2 => Just(None), 2 => Just(Some(USERS[0])), 1 => Just(Some(USERS[1]))];
+    let owner = option::of(select(&USERS));
     let models = prop_oneof![3 => Just(Vec::new()), 1 => vec(model(), 1..3)];
     (owner, select(&PROVIDERS), select(&SLUGS), 0..3_i32, 1..4_i64, models, life()).prop_map(
         |(owner, provider, slug, priority, age, allowed_models, (state, expire_time, credential))| RouteKey {
@@ -101,20 +102,19 @@ fn life() -> impl Strategy<Value = (KeyState, Option<OffsetDateTime>, Credential
 }
 
 fn policy() -> impl Strategy<Value = Policy> {
-    (select(&CONSENTS), option::of(provider()), option::of(model())).prop_map(
-        |(consent, default_provider, default_model)| Policy { consent, default_provider, default_model },
-    )
+    (select(&CONSENTS), option::of(provider()), option::of(model()))
+        .prop_map(|(consent, default_provider, default_model)| Policy { consent, default_provider, default_model })
 }
 
 /// What it excludes is for the caller to set.
 fn need() -> impl Strategy<Value = Need> {
     (
-        option::of(select(&USERS)),
+        option::weighted(0.7, select(&USERS)),
         option::weighted(0.3, select(&SLUGS)),
         option::weighted(0.25, provider()),
-        option::weighted(0.4, select(&[Category::Llm, Category::Llm, Category::Llm, Category::Image])),
-        option::weighted(0.25, model()),
-        option::of(select(&CONSENTS)),
+        option::weighted(0.6, select(&[Category::Llm, Category::Llm, Category::Llm, Category::Image])),
+        option::weighted(0.2, model()),
+        option::weighted(0.3, select(&CONSENTS)),
     )
         .prop_map(|(user, slug, provider, category, model, consent)| Need {
             user: user.map(|id| UserId::parse(id).unwrap()),

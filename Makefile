@@ -1,0 +1,49 @@
+# Claviger. `make` alone lists the targets.
+
+SHELL := /bin/bash
+CARGO ?= cargo
+PYTEST := .tools/venv/bin/pytest -q -p no:cacheprovider
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-rust test-tools lint fmt build tools preflight breaking clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: preflight ## Build and start both services on this machine, ready for the grpcurl lines that it prints
+	@scripts/run.sh
+
+test: preflight tools test-rust test-tools ## Set up what the tests need, and run them all
+	@echo "all tests passed"
+
+test-rust: ## The Rust tests, end to end with both services as processes
+	$(CARGO) test --workspace --locked
+
+test-tools: ## The chart, the scripts and `make run` itself, with real Helm and real grpcurl
+	$(CARGO) build --locked -p claviger-keyvault -p claviger-routing
+	$(PYTEST) tests/helm tests/scripts
+
+lint: preflight tools ## Formatting, clippy, protos, dependencies
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	scripts/buf.sh lint
+	scripts/buf.sh breaking
+	scripts/deny.sh
+
+fmt: ## Format the code
+	$(CARGO) fmt --all
+
+build: preflight ## Optimised binaries in target/release
+	$(CARGO) build --release --locked -p claviger-keyvault -p claviger-routing
+
+tools: ## Install the tools that tests and lint use, into .tools
+	@scripts/tools.sh all
+
+breaking: ## What of the protos breaks callers since the last release
+	scripts/buf.sh breaking
+
+preflight: ## Say what this machine lacks
+	@scripts/preflight.sh
+
+clean: ## Remove what was built; data and tools stay
+	$(CARGO) clean
