@@ -36,7 +36,6 @@ impl Fault {
     }
 
     /// An identifier in a field that does not have its form.
-    #[must_use]
     pub fn id(field: &'static str) -> impl FnOnce(InvalidId) -> Self {
         move |error| Self::field(field, error)
     }

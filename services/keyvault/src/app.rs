@@ -1,5 +1,6 @@
 //! The service, put together.
 
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -99,11 +100,13 @@ async fn open(settings: &Serve) -> anyhow::Result<(Store, Arc<Custody>)> {
         (None, true) => ".data".into(),
         (None, false) => anyhow::bail!("CLAVIGER_DATA_DIR: must be set outside --dev"),
     };
-    std::fs::create_dir_all(&folder).with_context(|| format!("CLAVIGER_DATA_DIR: {}", folder.display()))?;
+    let private = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+    private.with_context(|| format!("CLAVIGER_DATA_DIR: {}", folder.display()))?;
     let (database, key_file) = (folder.join("keyvault.db"), folder.join("master.key"));
+    let bare = Serve::bare_master_key();
     let source = master_key::Source {
         file: settings.master_key_file.as_deref(),
-        bare: settings.master_key.as_ref(),
+        bare: bare.as_ref(),
         development: settings.common.dev.then_some((&*key_file, &*database)),
     };
     let keyring = master_key::keyring(&source)?;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use claviger_runtime::args::Common;
+use secrecy::SecretString;
 
 /// Claviger's control plane: stores provider keys sealed, tests them live, and feeds them to routing.
 #[derive(Debug, clap::Parser)]
@@ -81,13 +82,10 @@ pub struct Serve {
     #[arg(long, env = "CLAVIGER_DATA_DIR", value_name = "FOLDER")]
     pub data_dir: Option<PathBuf>,
 
-    /// The master key file (`claviger-keyvault keyring generate` makes one); with --dev one is made in the data folder
+    /// The master key file (`claviger-keyvault keyring generate` makes one); with --dev one is made in the data folder.
+    /// Instead of a file, the variable CLAVIGER_MASTER_KEY may hold a base64 key of 32 bytes; prefer the file
     #[arg(long, env = "CLAVIGER_MASTER_KEY_FILE", value_name = "FILE")]
     pub master_key_file: Option<PathBuf>,
-
-    /// A base64 master key of 32 bytes instead of a file. Prefer the file: environments leak
-    #[arg(long, env = "CLAVIGER_MASTER_KEY", value_name = "BASE64", hide_env_values = true)]
-    pub master_key: Option<secrecy::SecretString>,
 
     /// A TOML file that adds providers to the catalog or overrides them (docs/catalog.md)
     #[arg(long, env = "CLAVIGER_CATALOG_FILE", value_name = "FILE")]
@@ -115,6 +113,12 @@ pub struct Serve {
 }
 
 impl Serve {
+    /// The bare master key of the environment. It is no flag: command lines can be read by every user of a machine.
+    #[must_use]
+    pub fn bare_master_key() -> Option<SecretString> {
+        std::env::var("CLAVIGER_MASTER_KEY").ok().filter(|key| !key.is_empty()).map(SecretString::from)
+    }
+
     /// Whether a workspace's first key makes its record. Outside `--dev` no caller's identity names a workspace yet, so
     /// records are always explicit there.
     #[must_use]

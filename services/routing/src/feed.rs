@@ -31,6 +31,12 @@ pub(crate) struct Load {
     reply: oneshot::Sender<Result<TenantView, Fault>>,
 }
 
+impl Load {
+    fn answer(self, answer: Result<TenantView, Fault>) {
+        let _ = self.reply.send(answer); // whoever asked may have gone
+    }
+}
+
 /// The two ends of a feed: one for those who ask, one for the task that keeps the link.
 #[must_use]
 pub fn feed() -> (Feed, Asks) {

@@ -211,12 +211,12 @@ async fn the_last_spans_are_exported_on_shutdown() {
         otlp_endpoint: Some(format!("http://{address}")),
     };
     let provider = provider(&config).unwrap();
-    let subscriber = subscriber(&config.log, true, provider.as_ref(), std::io::sink).unwrap();
+    let subscriber = subscriber(&config.log, true, Some(&provider), std::io::sink).unwrap();
     tracing::subscriber::with_default(subscriber, || {
         tracing::info_span!(target: "claviger::test", "last").in_scope(|| {})
     });
     assert!(paths.lock().unwrap().is_empty(), "batched");
-    let flushed = tokio::time::timeout(std::time::Duration::from_secs(5), Guard { provider }.shutdown()).await;
+    let flushed = tokio::time::timeout(std::time::Duration::from_secs(5), Guard { provider: Some(provider) }.shutdown()).await;
     assert!(flushed.is_ok());
     assert_eq!(*paths.lock().unwrap(), ["/opentelemetry.proto.collector.trace.v1.TraceService/Export"]);
 }

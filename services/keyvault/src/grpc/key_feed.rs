@@ -16,6 +16,7 @@ use futures::{Stream, StreamExt, future, stream};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument;
+use uuid::Uuid;
 
 use crate::usecase::feed::{Feed, Sealed, Subscription, Tenanted};
 
@@ -39,7 +40,10 @@ impl KeyFeedService {
     }
 
     fn welcome(&self, hello: &kv::Hello) -> Result<(Subscription, kv::SubscribeResponse), Fault> {
+        let replica = Uuid::try_parse(&hello.replica)
+            .map_err(|_| Fault::new(Reason::HandshakeFailed, "hello.replica must be a UUID"))?;
         let subscription = self.feed.subscribe(&hello.public_key)?;
+        tracing::info!(%replica, session = %subscription.session, "routing subscribed");
         let welcome = kv::Welcome {
             session: subscription.session.to_string(),
             epoch: subscription.epoch.to_string(),

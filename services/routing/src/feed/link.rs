@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use claviger_core::fault::Fault;
 use claviger_core::position::Position;
@@ -11,7 +11,7 @@ use claviger_proto::keyvault_v1::key_feed_client::KeyFeedClient;
 use claviger_proto::keyvault_v1::{
     LoadTenant, SubscribeRequest, SubscribeResponse, TenantSnapshot, subscribe_request, subscribe_response,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
@@ -23,6 +23,8 @@ use super::{Asks, Load, TenantView, unavailable};
 
 const OUTGOING: usize = 256;
 const LARGEST_PART: usize = 4 * 1024 * 1024;
+/// A subscription that lasted this long is worth replacing at once.
+const SOUND: Duration = Duration::from_secs(1);
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
@@ -54,7 +56,8 @@ pub struct Link {
     catalog_digest: String,
 }
 
-type Pending = HashMap<u64, (TenantView, oneshot::Sender<Result<TenantView, Fault>>)>;
+/// Asks under way: each with what has come of its answer so far.
+type Pending = HashMap<u64, (Load, TenantView)>;
 
 impl Link {
     /// To a vault. `catalog_digest` is of our own catalog.
@@ -63,31 +66,48 @@ impl Link {
         Self { channel, replica: Uuid::now_v7(), catalog_digest }
     }
 
-    /// Subscribes, and subscribes again when that ends, until shutdown.
+    /// Subscribes, and subscribes again when that ends, until shutdown. A subscription that ended after it was up (the
+    /// vault retires connections, and restarts) is replaced at once, and the asks under way are asked again; only when
+    /// that fails are they refused.
     ///
     /// # Errors
     /// Never; it is a supervised task.
     pub async fn run(self, mut asks: Asks, shutdown: CancellationToken) -> Result<(), Infallible> {
         let mut wait = FIRST_WAIT;
+        let mut backlog = Vec::new();
         loop {
+            let start = Instant::now();
             let ended = tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
-                ended = self.subscribe(&mut asks) => ended,
+                ended = self.subscribe(&mut asks, &mut backlog) => ended,
             };
-            let was_up = asks.up.send_replace(false);
-            wait = if was_up { FIRST_WAIT } else { (wait * 2).min(LONGEST_WAIT) };
-            if let Err(error) = ended {
-                let source = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::warn!(%error, source, retry_in = ?wait, "no link to the vault");
+            if asks.up.send_replace(false) && start.elapsed() > SOUND {
+                tracing::info!(reason = %ended, "the subscription ended; subscribing again");
+                wait = FIRST_WAIT;
+                continue;
             }
+            tracing::warn!(reason = %ended, retry_in = ?wait, "no link to the vault");
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
-                () = refuse_for(wait, &mut asks.queue) => {}
+                () = refuse_for(wait, &mut backlog, &mut asks.queue) => {}
+            }
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
+
+    async fn subscribe(&self, asks: &mut Asks, backlog: &mut Vec<Load>) -> LinkError {
+        match self.handshake().await {
+            Err(error) => error,
+            Ok(mut subscription) => {
+                asks.up.send_replace(true);
+                let ended = subscription.exchange(backlog, &mut asks.queue).await;
+                backlog.extend(subscription.pending.into_values().map(|(load, _)| load));
+                ended
             }
         }
     }
 
-    async fn subscribe(&self, asks: &mut Asks) -> Result<(), LinkError> {
+    async fn handshake(&self) -> Result<Subscription, LinkError> {
         let (outgoing, requests) = mpsc::channel(OUTGOING);
         let (first, handshake) = hello(self.replica)?;
         outgoing.send(first).await.map_err(|_| LinkError::Closed)?;
@@ -98,84 +118,99 @@ impl Link {
             tracing::warn!("the vault's catalog differs from routing's; give both the same CLAVIGER_CATALOG_FILE");
         }
         tracing::info!(epoch = %session.epoch, "linked to the vault");
-        asks.up.send_replace(true);
-        exchange(&session, &outgoing, &mut incoming, &mut asks.queue).await
+        Ok(Subscription { session, outgoing, incoming, pending: Pending::new(), last_id: 0 })
     }
 }
 
-/// Sends asks and hands out answers until either side ends. Asks without an answer are dropped, which their askers see.
-async fn exchange(
-    session: &Session,
-    outgoing: &mpsc::Sender<SubscribeRequest>,
-    incoming: &mut Streaming<SubscribeResponse>,
-    queue: &mut mpsc::Receiver<Load>,
-) -> Result<(), LinkError> {
-    let mut pending = Pending::new();
-    let mut last_id = 0;
-    loop {
-        tokio::select! {
-            ask = queue.recv() => {
-                let Some(ask) = ask else { return Ok(()) };
-                last_id += 1;
-                pending.retain(|_, (_, reply)| !reply.is_closed());
-                let empty = TenantView::empty(ask.tenant.clone(), position(session), session.opener.clone());
-                pending.insert(last_id, (empty, ask.reply));
-                let load = LoadTenant {
-                    load_id: last_id,
-                    tenant: ask.tenant.to_string(),
-                    traceparent: ask.traceparent,
-                };
-                let message = Some(subscribe_request::Message::LoadTenant(load));
-                outgoing.send(SubscribeRequest { message }).await.map_err(|_| LinkError::Closed)?;
-            }
-            answer = incoming.message() => answered(answer?.ok_or(LinkError::Closed)?, &mut pending),
-        }
-    }
+/// One subscription, from its welcome to its end.
+struct Subscription {
+    session: Session,
+    outgoing: mpsc::Sender<SubscribeRequest>,
+    incoming: Streaming<SubscribeResponse>,
+    pending: Pending,
+    last_id: u64,
 }
 
-fn position(session: &Session) -> Position {
-    Position { epoch: session.epoch, seq: 0 }
-}
-
-fn answered(response: SubscribeResponse, pending: &mut Pending) {
-    match response.message {
-        Some(subscribe_response::Message::Snapshot(part)) => add_part(part, pending),
-        Some(subscribe_response::Message::LoadFailed(failed)) => {
-            if let Some((_, reply)) = pending.remove(&failed.load_id) {
-                tracing::warn!(reason = failed.reason, "the vault could not load a tenant");
-                let _ = reply.send(Err(unavailable())); // whoever asked may have gone
+impl Subscription {
+    /// Sends asks and hands out answers until either side ends.
+    async fn exchange(&mut self, backlog: &mut Vec<Load>, queue: &mut mpsc::Receiver<Load>) -> LinkError {
+        for load in std::mem::take(backlog) {
+            if let Err(error) = self.ask(load).await {
+                return error;
             }
         }
-        Some(subscribe_response::Message::Welcome(_)) | None => {} // nothing that we wait for
-    }
-}
-
-fn add_part(message: TenantSnapshot, pending: &mut Pending) {
-    let load_id = message.load_id;
-    let Some((mut view, reply)) = pending.remove(&load_id) else { return };
-    match tenant_part(message) {
-        Ok(part) => {
-            let more = part.more;
-            view.add(part);
-            if more {
-                pending.insert(load_id, (view, reply));
-            } else {
-                let _ = reply.send(Ok(view)); // whoever asked may have gone
+        loop {
+            let step = tokio::select! {
+                load = queue.recv() => match load {
+                    Some(load) => self.ask(load).await,
+                    None => return LinkError::Closed, // nobody is left who could ask
+                },
+                answer = self.incoming.message() => match answer {
+                    Ok(Some(answer)) => { self.answered(answer); Ok(()) }
+                    Ok(None) => return LinkError::Closed,
+                    Err(status) => return status.into(),
+                },
+            };
+            if let Err(error) = step {
+                return error;
             }
         }
-        Err(fault) => {
-            tracing::error!(%fault, "the vault speaks of something that this version does not know");
-            let _ = reply.send(Err(Fault::internal()));
+    }
+
+    async fn ask(&mut self, load: Load) -> Result<(), LinkError> {
+        self.last_id += 1;
+        let at = Position { epoch: self.session.epoch, seq: 0 };
+        let empty = TenantView::empty(load.tenant.clone(), at, self.session.opener.clone());
+        let request = LoadTenant {
+            load_id: self.last_id,
+            tenant: load.tenant.to_string(),
+            traceparent: load.traceparent.clone(),
+        };
+        self.pending.insert(self.last_id, (load, empty));
+        let message = Some(subscribe_request::Message::LoadTenant(request));
+        self.outgoing.send(SubscribeRequest { message }).await.map_err(|_| LinkError::Closed)
+    }
+
+    fn answered(&mut self, response: SubscribeResponse) {
+        match response.message {
+            Some(subscribe_response::Message::Snapshot(part)) => self.add_part(part),
+            Some(subscribe_response::Message::LoadFailed(failed)) => {
+                if let Some((load, _)) = self.pending.remove(&failed.load_id) {
+                    tracing::warn!(reason = failed.reason, "the vault could not load a tenant");
+                    load.answer(Err(unavailable()));
+                }
+            }
+            Some(subscribe_response::Message::Welcome(_)) | None => {} // nothing that we wait for
+        }
+    }
+
+    fn add_part(&mut self, message: TenantSnapshot) {
+        let load_id = message.load_id;
+        let Some((load, mut view)) = self.pending.remove(&load_id) else { return };
+        match tenant_part(message) {
+            Ok(part) if part.more => {
+                view.add(part);
+                self.pending.insert(load_id, (load, view));
+            }
+            Ok(part) => {
+                view.add(part);
+                load.answer(Ok(view));
+            }
+            Err(fault) => {
+                tracing::error!(%fault, "the vault speaks of something that this version does not know");
+                load.answer(Err(Fault::internal()));
+            }
         }
     }
 }
 
-/// Waits, and tells those who ask meanwhile that there is no link.
-async fn refuse_for(wait: Duration, queue: &mut mpsc::Receiver<Load>) {
+/// Waits, and tells those who asked and who ask meanwhile that there is no link.
+async fn refuse_for(wait: Duration, backlog: &mut Vec<Load>, queue: &mut mpsc::Receiver<Load>) {
+    backlog.drain(..).for_each(|load| load.answer(Err(unavailable())));
     let refuse = async {
-        while let Some(ask) = queue.recv().await {
-            let _ = ask.reply.send(Err(unavailable())); // whoever asked may have gone
+        while let Some(load) = queue.recv().await {
+            load.answer(Err(unavailable()));
         }
     };
-    let _ = tokio::time::timeout(wait, refuse).await;
+    let _ = tokio::time::timeout(wait, refuse).await; // it ends only when the time does
 }

@@ -12,7 +12,7 @@ fn config(cases: u32) -> ProptestConfig {
 }
 
 proptest! {
-    #![proptest_config(config(3_000))]
+    #![proptest_config(config(2_000))]
 
     #[test]
     fn a_winner_can_be_used_and_is_the_callers(world in world()) {
@@ -45,7 +45,7 @@ proptest! {
     }
 
     #[test]
-    fn a_model_that_nobody_named_is_one_that_the_key_allows(world in world()) {
+    fn the_answers_model_is_one_that_the_key_allows(world in world()) {
         let Ok(choice) = world.decide().outcome else { return Ok(()) };
         if let Some(model) = choice.model {
             let allowed = &choice.key.allowed_models;
@@ -86,6 +86,23 @@ proptest! {
         prop_assert_eq!(meant(&bare), meant(&asked));
         // what else is asked can only refuse it
         prop_assert!(bare.outcome.is_ok() || asked.outcome.is_err());
+    }
+
+    #[test]
+    fn a_pin_slides_neither_to_another_owner_nor_past_a_key_that_cannot_be_used(world in pinning_world()) {
+        let named: Vec<_> = world.workspace.keys.iter().filter(|k| Some(&k.slug) == world.need.slug.as_ref()).collect();
+        let mine = |key: &&RouteKey| key.user.is_some() && key.user == world.need.user;
+        let owned: Vec<_> = match named.iter().copied().filter(mine).collect::<Vec<_>>() {
+            mine if !mine.is_empty() => mine,
+            _ => named.into_iter().filter(|key| key.user.is_none()).collect(),
+        };
+        let decision = world.decide();
+        let target = owned.iter().find(|key| Some(key.id) == meant(&decision));
+        prop_assert_eq!(target.is_some(), !owned.is_empty());
+        if let Some(key) = target {
+            prop_assert!(!key.state.is_revoked() || owned.iter().all(|key| key.state.is_revoked()));
+        }
+        prop_assert_eq!(meant(&decision), meant(&world.mended().decide()));
     }
 
     #[test]
@@ -250,6 +267,15 @@ impl World {
         let mut world = self.clone();
         world.workspace.policy.consent = policy;
         world.need.consent = request;
+        world
+    }
+
+    /// Every key usable that is not revoked.
+    fn mended(&self) -> Self {
+        let mut world = self.clone();
+        for key in world.workspace.keys.iter_mut().filter(|key| !key.state.is_revoked()) {
+            (key.state, key.expire_time, key.credential) = (KeyState::Active, None, CredentialState::Ready);
+        }
         world
     }
 }
