@@ -88,11 +88,11 @@ struct Judge<'r> {
 
 impl Judge<'_> {
     fn verdict(&self, key: &RouteKey) -> Verdict {
-        let Some(provider) = self.catalog.provider(key.provider.as_str()) else {
-            return Verdict::UnknownProvider;
-        };
+        let provider = self.catalog.provider(key.provider.as_str());
+        let categories = provider.map(|provider| &*provider.categories).unwrap_or_default();
         self.filter
-            .misses(key, &provider.categories)
+            .misses(key, categories)
+            .or_else(|| provider.is_none().then_some(Verdict::UnknownProvider))
             .or_else(|| model_refused(key, self.filter.model))
             .or_else(|| state_refused(key, self.now))
             .or_else(|| self.need.exclude.contains(&key.id).then_some(Verdict::Excluded))
@@ -144,7 +144,8 @@ fn unpinned<'a>(
     Decision { directive: Some(directive), consent, outcome: Ok(choice), candidates }
 }
 
-/// Whether a key counts as an own key for the need: all but revoked ones, even those that cannot be used now.
+/// Whether a key counts as an own key for the need: all that pass the filter but revoked ones, even those that cannot be
+/// used now or for this model.
 fn is_for_the_need(verdict: Verdict) -> bool {
     match verdict {
         Verdict::Chosen
@@ -153,13 +154,13 @@ fn is_for_the_need(verdict: Verdict) -> bool {
         | Verdict::Expired
         | Verdict::Invalid
         | Verdict::Excluded
+        | Verdict::ModelNotAllowed
         | Verdict::Unreadable
-        | Verdict::NoCredential => true,
+        | Verdict::NoCredential
+        | Verdict::UnknownProvider => true,
         Verdict::Revoked
         | Verdict::WrongProvider
         | Verdict::WrongCategory
-        | Verdict::ModelNotAllowed
-        | Verdict::UnknownProvider
         | Verdict::NotPinned
         | Verdict::NoConsent => false,
     }
@@ -240,17 +241,18 @@ fn model_refused(key: &RouteKey, model: Option<&ModelId>) -> Option<Verdict> {
     (!key.allowed_models.is_empty() && !key.allowed_models.contains(model)).then_some(Verdict::ModelNotAllowed)
 }
 
-/// The model of the answer: the named one, else the provider's default for the category (its first, if none is named)
-/// where the key may be used for that.
+/// The model of the answer: the named one, else the provider's default for the category (its first, if none is named),
+/// else, where the key may not be used for that, the first model that it may be used for.
 fn model_for(catalog: &Catalog, key: &RouteKey, named: Option<&ModelId>, category: Option<Category>) -> Option<String> {
     if let Some(model) = named {
         return Some(model.to_string());
     }
     let provider = catalog.provider(key.provider.as_str())?;
     let category = category.or_else(|| provider.categories.first().copied())?;
-    let default = provider.default_model(category)?;
-    let allowed = key.allowed_models.is_empty() || key.allowed_models.iter().any(|m| m.as_str() == default);
-    if allowed { Some(default.to_owned()) } else { key.allowed_models.first().map(ToString::to_string) }
+    let may_use =
+        |model: &&str| key.allowed_models.is_empty() || key.allowed_models.iter().any(|m| m.as_str() == *model);
+    let default = provider.default_model(category).filter(may_use);
+    default.or_else(|| key.allowed_models.first().map(ModelId::as_str)).map(str::to_owned)
 }
 
 /// The user's personal keys, then the workspace's. Other users' keys are not looked at.

@@ -283,10 +283,14 @@ mod tests {
 
     #[test]
     fn names_of_another_shape_are_refused() {
-        for bad in ["", "acme", "workspaces/", "workspaces/a/b", "platform/users/ann", "workspaces/a/users/", "Platform"] {
+        for bad in
+            ["", "acme", "workspaces/", "workspaces/a/b", "platform/users/ann", "workspaces/a/users/", "Platform"]
+        {
             assert_eq!(Owner::parse(bad), Err(OWNER_FORM), "{bad}");
         }
-        for bad in ["platform/keys/1", "platform/keys/0198C0DE-0000-7000-8000-000000000001", "keys/x", "workspaces/a/keys/"] {
+        for bad in
+            ["platform/keys/1", "platform/keys/0198C0DE-0000-7000-8000-000000000001", "keys/x", "workspaces/a/keys/"]
+        {
             assert_eq!(KeyName::parse(bad), Err(KEY_FORM), "{bad}");
         }
     }

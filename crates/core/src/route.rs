@@ -75,7 +75,7 @@ pub struct Need {
     pub slug: Option<KeySlug>,
     /// A filter, and with a pin a safety check.
     pub provider: Option<ProviderId>,
-    /// A filter, where neither provider nor model is named.
+    /// A filter, where neither provider nor model is named, and with a pin a safety check.
     pub category: Option<Category>,
     /// Implies the providers that serve it, where none is named.
     pub model: Option<ModelId>,
@@ -201,10 +201,9 @@ impl Refusal {
             ),
             Self::PinnedNotFound => (Reason::KeyNotFound, "no key of this workspace or user has the slug"),
             Self::Pinned(verdict) => pinned(verdict),
-            Self::NoEligibleKey => (
-                Reason::NoEligibleKey,
-                "no key can be used for this call; ExplainRoute shows every candidate and why",
-            ),
+            Self::NoEligibleKey => {
+                (Reason::NoEligibleKey, "no key can be used for this call; ExplainRoute shows every candidate and why")
+            }
         };
         let fault = Fault::new(reason, message);
         match self {
@@ -225,7 +224,7 @@ fn pinned(verdict: Verdict) -> (Reason, &'static str) {
             (Reason::CredentialUnavailable, "the vault has no credential of the pinned key to hand out")
         }
         Verdict::WrongProvider | Verdict::WrongCategory => {
-            (Reason::ProviderMismatch, "the pinned key is of another provider than the request names")
+            (Reason::ProviderMismatch, "the pinned key is of another provider or category than the request names")
         }
         Verdict::UnknownProvider => (Reason::ProviderMismatch, "the pinned key's provider is not in routing's catalog"),
         Verdict::ModelNotAllowed => (Reason::ModelNotAllowed, "the pinned key may not be used for this model"),

@@ -121,11 +121,7 @@ impl TryFrom<kv::CreateWorkspaceRequest> for CreateWorkspace {
             policy: Policy {
                 consent: convert::consent_from("workspace.fallback_consent", given.fallback_consent)?
                     .unwrap_or_default(),
-                default_provider: optional(
-                    "workspace.default_provider",
-                    &given.default_provider,
-                    ProviderId::parse,
-                )?,
+                default_provider: optional("workspace.default_provider", &given.default_provider, ProviderId::parse)?,
                 default_model: optional("workspace.default_model", &given.default_model, ModelId::parse)?,
             },
         })

@@ -34,8 +34,7 @@ mod tests {
         let kind = kv::secret::Kind::ApiKey(canary.into());
         let secret = kv::Secret { kind: Some(kind.clone()) };
         let header = rt::Header { name: "x-api-key".into(), value: canary.into() };
-        let credential =
-            rt::Credential { headers: vec![header.clone()], secret: canary.into(), ..Default::default() };
+        let credential = rt::Credential { headers: vec![header.clone()], secret: canary.into(), ..Default::default() };
         let sealed = kv::SealedKey { sealed_secret: canary.into(), ..Default::default() };
         let snapshot = kv::TenantSnapshot { keys: vec![sealed.clone()], ..Default::default() };
         let request = kv::CreateProviderKeyRequest { secret: Some(secret.clone()), ..Default::default() };

@@ -2,7 +2,9 @@
 
 use claviger_core::catalog::Category;
 use claviger_core::fault::Fault;
-use claviger_core::ids::{AgentId, KeyId, KeyName, KeySlug, ModelId, Owner, ProviderId, SessionId, Tenant, UserId, WorkspaceId};
+use claviger_core::ids::{
+    AgentId, KeyId, KeyName, KeySlug, ModelId, Owner, ProviderId, SessionId, Tenant, UserId, WorkspaceId,
+};
 use claviger_core::position::Position;
 use claviger_core::route::{
     Candidate, Choice, Decision, Directive, Fallback, Need, Refusal, RouteKey, Source, Verdict,

@@ -35,7 +35,9 @@ pub enum MasterKeyError {
     #[error("{0} cannot be made")]
     NotMade(PathBuf, #[source] io::Error),
     /// The development key file is gone.
-    #[error("the database exists, but its master key file {0} does not: put the file back, or remove both to start anew")]
+    #[error(
+        "the database exists, but its master key file {0} does not: put the file back, or remove both to start anew"
+    )]
     Lost(PathBuf),
     /// The text is not a keyring.
     #[error("the master key cannot be used")]

@@ -87,7 +87,11 @@ mod tests {
         let mut settings = 0;
         for arg in serve {
             settings += 1;
-            assert!(arg.get_long().is_some() && arg.get_env().is_some() && arg.get_help().is_some(), "{}", arg.get_id());
+            assert!(
+                arg.get_long().is_some() && arg.get_env().is_some() && arg.get_help().is_some(),
+                "{}",
+                arg.get_id()
+            );
         }
         assert!(settings > 12, "{settings}");
     }

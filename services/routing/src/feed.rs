@@ -76,3 +76,6 @@ fn unavailable() -> Fault {
     Fault::new(Reason::VaultUnavailable, "routing has no link to the vault now; try again")
         .retry_after(Duration::from_secs(1))
 }
+
+#[cfg(test)]
+mod tests;

@@ -91,7 +91,12 @@ impl Resolver {
     ///
     /// # Errors
     /// The decision's refusal; `INTERNAL` when the record does not open.
-    pub fn open<'a>(&self, scene: &'a Scene, decision: Decision<'a>, now: OffsetDateTime) -> Result<Resolved<'a>, Fault> {
+    pub fn open<'a>(
+        &self,
+        scene: &'a Scene,
+        decision: Decision<'a>,
+        now: OffsetDateTime,
+    ) -> Result<Resolved<'a>, Fault> {
         let choice = decision.outcome.map_err(|refusal| refusal.fault())?;
         let holder = match choice.source {
             Source::Platform => &scene.platform,

@@ -216,7 +216,8 @@ async fn the_last_spans_are_exported_on_shutdown() {
         tracing::info_span!(target: "claviger::test", "last").in_scope(|| {})
     });
     assert!(paths.lock().unwrap().is_empty(), "batched");
-    let flushed = tokio::time::timeout(std::time::Duration::from_secs(5), Guard { provider: Some(provider) }.shutdown()).await;
+    let flushed =
+        tokio::time::timeout(std::time::Duration::from_secs(5), Guard { provider: Some(provider) }.shutdown()).await;
     assert!(flushed.is_ok());
     assert_eq!(*paths.lock().unwrap(), ["/opentelemetry.proto.collector.trace.v1.TraceService/Export"]);
 }

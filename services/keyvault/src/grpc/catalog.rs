@@ -32,9 +32,10 @@ impl CatalogService {
     fn providers(&self, category: &str) -> Result<Vec<kv::Provider>, Fault> {
         let wanted = match category {
             "" => None,
-            name => Some(Category::parse(name).ok_or_else(|| {
-                Fault::field("category", "must be one of llm, image, video, audio, research")
-            })?),
+            name => Some(
+                Category::parse(name)
+                    .ok_or_else(|| Fault::field("category", "must be one of llm, image, video, audio, research"))?,
+            ),
         };
         let matching = self.catalog.providers().iter().filter(|p| wanted.is_none_or(|c| p.categories.contains(&c)));
         Ok(matching.map(provider_message).collect())
@@ -69,10 +70,7 @@ impl kv::catalog_server::Catalog for CatalogService {
         answer(providers.map(|providers| kv::ListProvidersResponse { providers }))
     }
 
-    async fn get_provider(
-        &self,
-        request: Request<kv::GetProviderRequest>,
-    ) -> Result<Response<kv::Provider>, Status> {
+    async fn get_provider(&self, request: Request<kv::GetProviderRequest>) -> Result<Response<kv::Provider>, Status> {
         answer(self.provider(&request.into_inner().name))
     }
 }

@@ -14,10 +14,14 @@ const PAGE_TOKEN: &str = "page-token";
 #[derive(Debug, thiserror::Error)]
 pub enum CustodyError {
     /// The database was used with a master key that the keyring lacks.
-    #[error("the database is sealed under master key {0}, which the key file does not hold: give the vault the key file that it was started with (CLAVIGER_MASTER_KEY_FILE); nothing was touched")]
+    #[error(
+        "the database is sealed under master key {0}, which the key file does not hold: give the vault the key file that it was started with (CLAVIGER_MASTER_KEY_FILE); nothing was touched"
+    )]
     MissingMasterKey(String),
     /// The keyring's key of that id is another one.
-    #[error("master key {0} of the key file is not the one that the database is sealed under: give the vault the key file that it was started with (CLAVIGER_MASTER_KEY_FILE); nothing was touched")]
+    #[error(
+        "master key {0} of the key file is not the one that the database is sealed under: give the vault the key file that it was started with (CLAVIGER_MASTER_KEY_FILE); nothing was touched"
+    )]
     WrongMasterKey(String),
     /// One of the vault's own keys does not open.
     #[error("the vault's {0} key does not open under its master key: the database was altered")]

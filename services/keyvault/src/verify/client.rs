@@ -4,7 +4,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use claviger_core::catalog::{TestRequest};
+use claviger_core::catalog::TestRequest;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, redirect};
 use secrecy::ExposeSecret;

@@ -122,3 +122,17 @@ fn a_base_url_of_its_own_needs_the_providers_leave() {
     let allowed: Vec<_> = catalog.providers().iter().filter(|p| p.base_url.allowed).map(|p| p.id.as_str()).collect();
     assert_eq!(allowed, ["anthropic", "openai", "azure", "custom", "ollama", "luma", "pika", "elevenlabs"]);
 }
+
+#[test]
+fn built_in_providers_are_reached_by_https_alone() {
+    let catalog = Catalog::builtin().unwrap();
+    for provider in catalog.providers().iter().filter(|p| !p.base_url.required) {
+        let urls = provider.base_url.default.iter().chain(provider.base_url.by_location.values());
+        for url in urls {
+            assert!(url.starts_with("https://"), "{}: {url}", provider.id);
+        }
+        if let Some(request) = provider.test_request(None, Some("us-east-1")).or(provider.test_request(None, None)) {
+            assert!(request.url.starts_with("https://"), "{}: {}", provider.id, request.url);
+        }
+    }
+}

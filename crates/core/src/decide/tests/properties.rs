@@ -312,14 +312,7 @@ fn own_keys_for_the_need(decision: &Decision<'_>) -> usize {
 
 fn is_own_for_the_need(candidate: &Candidate<'_>) -> bool {
     candidate.source != Source::Platform
-        && !matches!(
-            candidate.verdict,
-            Verdict::Revoked
-                | Verdict::WrongProvider
-                | Verdict::WrongCategory
-                | Verdict::ModelNotAllowed
-                | Verdict::UnknownProvider
-        )
+        && !matches!(candidate.verdict, Verdict::Revoked | Verdict::WrongProvider | Verdict::WrongCategory)
 }
 
 fn last_that_bars_the_platform(decision: &Decision<'_>, loser: &Candidate<'_>) -> bool {

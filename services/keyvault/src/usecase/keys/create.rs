@@ -146,18 +146,12 @@ impl Keys {
         Ok(Some(created(&workspace, origin)))
     }
 
-    async fn seal(
-        &self,
-        txn: &WriteTxn,
-        key: &ProviderKey,
-        secret: &Secret,
-    ) -> Result<(Vec<u8>, Vec<u8>), Fault> {
+    async fn seal(&self, txn: &WriteTxn, key: &ProviderKey, secret: &Secret) -> Result<(Vec<u8>, Vec<u8>), Fault> {
         let Some(text) = secret.text() else { return Ok((Vec::new(), Vec::new())) };
         let (version, workspace_key) = self.workspace_key(txn, key).await?;
         let plaintext = text.expose_secret();
-        let sealed = workspace_key
-            .seal(version, &Binding::of(key).context(), plaintext.as_bytes())
-            .map_err(sealing_failed)?;
+        let sealed =
+            workspace_key.seal(version, &Binding::of(key).context(), plaintext.as_bytes()).map_err(sealing_failed)?;
         Ok((sealed, self.custody.fingerprint(plaintext)))
     }
 

@@ -28,9 +28,9 @@ impl Keys {
 
     async fn ask_provider(&self, stored: &StoredKey) -> Result<KeyTest, Fault> {
         let key = &stored.key;
-        let provider = self.provider(&key.provider).ok_or_else(|| {
-            Fault::new(Reason::ProviderNotFound, "the key's provider is not in the catalog any more")
-        })?;
+        let provider = self
+            .provider(&key.provider)
+            .ok_or_else(|| Fault::new(Reason::ProviderNotFound, "the key's provider is not in the catalog any more"))?;
         let secret = self.open(stored).await?;
         let subject = Subject {
             provider,
