@@ -7,6 +7,9 @@ set -m # each service in a process group of its own: Ctrl-C reaches this script 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 data=${CLAVIGER_DATA_DIR:-$root/.data}
 export CLAVIGER_DATA_DIR=$data
+# what they listen on is read from their logs, whatever else is logged
+export CLAVIGER_LOG=${CLAVIGER_LOG:-info},claviger_runtime::server=info
+umask 077
 vault_pid= routing_pid=
 
 say() { printf '%s\n' "$*"; }
@@ -97,6 +100,6 @@ CLAVIGER_KEYVAULT_URL=http://$vault "$bin/claviger-routing" serve --dev 2>"$data
 routing_pid=$!
 started routing "$routing_pid" "$data/routing.log"
 lines "$vault" "$(address "$data/routing.log")"
-wait -n "$vault_pid" "$routing_pid" || true
+while kill -0 "$vault_pid" 2>/dev/null && kill -0 "$routing_pid" 2>/dev/null; do sleep 0.5; done
 say "a service ended by itself; see $data/keyvault.log and $data/routing.log" >&2
 exit 1

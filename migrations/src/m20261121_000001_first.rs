@@ -9,6 +9,11 @@ pub(crate) struct Migration;
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
+    /// On SQLite too: a crash in the middle leaves nothing behind.
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         for table in [
             vault(),
@@ -23,6 +28,7 @@ impl MigrationTrait for Migration {
             manager.create_table(table).await?;
         }
         manager.create_index(events_of_a_tenant()).await?;
+        manager.create_index(keys_of_a_tenant()).await?;
         manager.create_index(keys_by_fingerprint()).await?;
         // sea-query has no partial indexes on SQLite; both databases take this sentence
         let one_slug = "CREATE UNIQUE INDEX provider_keys_slug ON provider_keys (tenant, owner_user, key_slug) \
@@ -163,6 +169,11 @@ fn provider_keys() -> TableCreateStatement {
 
 fn events_of_a_tenant() -> IndexCreateStatement {
     Index::create().name("audit_events_tenant").table("audit_events").col("tenant").col("seq").to_owned()
+}
+
+fn keys_of_a_tenant() -> IndexCreateStatement {
+    let index = Index::create().name("provider_keys_tenant").table("provider_keys").to_owned();
+    index.to_owned().col("tenant").col("owner_user").col("key_slug").col("id").to_owned()
 }
 
 fn keys_by_fingerprint() -> IndexCreateStatement {

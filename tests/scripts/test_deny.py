@@ -14,6 +14,7 @@ FORBIDDEN = {
     "crates/core": ["prost", "sea-orm", "aes-gcm", "hkdf", "hpke"],
     "crates/runtime": ["prost-types"],
     "services/routing": ["claviger-migrations", "sea-orm-migration"],
+    "migrations": ["claviger-core", "claviger-crypto", "claviger-proto", "claviger-auth", "claviger-runtime"],
 }
 # Of these, a second version joins the tree.
 SINGLE = ["tonic", "hyper", "h2", "rustls"]
@@ -105,3 +106,27 @@ def test_source(broken):
 def test_wildcard(broken):
     # The one that the copy has is hex = "*".
     assert [error for error in broken if "found 1 wildcard dependency for crate 'claviger-core'" in error], broken
+
+
+# What a crate of rules or of bytes has no business with. Bans cannot say it: these have too many parents elsewhere.
+IMPURE = {"tokio", "tonic", "tower", "hyper", "http", "reqwest", "prost", "sea-orm", "rustls", "tracing", "metrics"}
+
+
+def direct(text):
+    """What each package of a workspace's metadata depends on directly, tests aside."""
+    packages = json.loads(text)["packages"]
+    return {p["name"]: {d["name"] for d in p["dependencies"] if d["kind"] != "dev"} for p in packages}
+
+
+@pytest.mark.parametrize("name", ["claviger-core", "claviger-crypto"])
+def test_pure(name):
+    command = ["cargo", "metadata", "--no-deps", "--format-version", "1", "--locked"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
+    depends = direct(done.stdout)[name]
+    assert depends and not depends & IMPURE, depends
+
+
+def test_impurity_is_found():
+    text = json.dumps({"packages": [{"name": "x", "dependencies": [
+        {"name": "tokio", "kind": None}, {"name": "tonic", "kind": "dev"}]}]})
+    assert direct(text)["x"] & IMPURE == {"tokio"}

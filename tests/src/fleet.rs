@@ -214,5 +214,7 @@ fn channel(process: &Process) -> Channel {
 
 fn catalog(provider: &str) -> String {
     let providers = ["anthropic", "openai", "google", "elevenlabs", "mistral"];
-    providers.map(|id| format!("[[provider]]\nid = \"{id}\"\nbase_url = {{ default = \"{provider}/{id}\" }}\n")).join("\n")
+    providers
+        .map(|id| format!("[[provider]]\nid = \"{id}\"\nbase_url = {{ default = \"{provider}/{id}\" }}\n"))
+        .join("\n")
 }

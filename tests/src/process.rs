@@ -107,11 +107,14 @@ impl Process {
         }
     }
 
-    /// Kills it as `kill -9` does.
+    /// Kills it as `kill -9` does, if it has not ended.
     ///
     /// # Errors
     /// When it does not end.
     pub fn kill(&mut self) -> anyhow::Result<()> {
+        if self.child.try_wait()?.is_some() {
+            return Ok(());
+        }
         self.signal(Signal::KILL)?;
         self.wait(START).map(drop)
     }

@@ -1,13 +1,15 @@
 //! A real HTTP server in the providers' place. What it answers depends on the key, as a real provider's does.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
 use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 
-/// A key for Anthropic whose middle says how the provider answers: `good`, `bad`, `narrow`, `limited`, `broken`, `slow`,
-/// `redirect`. Each call makes another key.
+/// A key for Anthropic whose middle says how the provider answers: `good`, `bad`, `narrow`, `limited`, `broken`,
+/// `pause` (good after three seconds), `slow` (after twenty), `redirect`. Each call makes another key.
 #[must_use]
 pub fn key(kind: &str) -> String {
     key_for("sk-ant-api03-", kind)
@@ -26,6 +28,36 @@ pub async fn start() -> MockServer {
     server
 }
 
+/// While it lives, the provider rejects one key. (A scoped mock would not do: `MockGuard` takes away another mock than its
+/// own once mocks of several priorities were sorted.)
+#[derive(Debug)]
+pub struct Refusing(Arc<AtomicBool>);
+
+impl Drop for Refusing {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
+/// The provider changes its mind about one key.
+pub async fn refuse(server: &MockServer, secret: &str) -> Refusing {
+    let (secret, on) = (secret.to_owned(), Arc::new(AtomicBool::new(true)));
+    let body = json!({"type": "error", "error": {"type": "authentication_error", "code": "invalid_api_key"}});
+    let still = on.clone();
+    Mock::given(move |request: &Request| still.load(Ordering::SeqCst) && credential(request).contains(&secret))
+        .respond_with(ResponseTemplate::new(401).set_body_json(body))
+        .with_priority(1)
+        .mount(server)
+        .await;
+    Refusing(on)
+}
+
+/// The requests that carried a key, in whatever header.
+pub async fn requests_with(server: &MockServer, secret: &str) -> Vec<Request> {
+    let all = server.received_requests().await.unwrap_or_default();
+    all.into_iter().filter(|request| credential(request).contains(secret)).collect()
+}
+
 struct Provider {
     address: String,
 }
@@ -39,11 +71,14 @@ impl Respond for Provider {
             let body = json!({"type": "error", "error": {"type": kind, "code": code, "message": message}});
             ResponseTemplate::new(status).set_body_json(body)
         };
-        match ["bad", "narrow", "limited", "broken", "slow", "redirect"].into_iter().find(|kind| key.contains(kind)) {
+        let kinds = ["bad", "narrow", "limited", "broken", "pause", "slow", "redirect"];
+        // with the hyphen: the hexadecimal digits behind it spell "bad" now and then
+        match kinds.into_iter().find(|kind| key.contains(&format!("{kind}-"))) {
             Some("bad") => error(401, "authentication_error", "invalid_api_key", "invalid x-api-key"),
             Some("narrow") => error(403, "permission_error", "", "Missing scopes: api.model.read"),
             Some("limited") => error(429, "rate_limit_error", "rate_limit_exceeded", "slow down"),
             Some("broken") => error(500, "api_error", "", "oops"),
+            Some("pause") => ResponseTemplate::new(200).set_delay(Duration::from_secs(3)),
             Some("slow") => ResponseTemplate::new(200).set_delay(Duration::from_secs(20)),
             Some("redirect") => {
                 ResponseTemplate::new(302).insert_header("location", format!("{}/elsewhere", self.address))

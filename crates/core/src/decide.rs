@@ -4,7 +4,7 @@
 
 use time::OffsetDateTime;
 
-use crate::catalog::{Catalog, Category};
+use crate::catalog::{Catalog, Category, Provider};
 use crate::ids::{ModelId, ProviderId};
 use crate::key::KeyState;
 use crate::route::{
@@ -92,7 +92,7 @@ impl Judge<'_> {
         let categories = provider.map(|provider| &*provider.categories).unwrap_or_default();
         self.filter
             .misses(key, categories)
-            .or_else(|| provider.is_none().then_some(Verdict::UnknownProvider))
+            .or_else(|| provider.is_none_or(|p| leads_nowhere(p, key)).then_some(Verdict::UnknownProvider))
             .or_else(|| model_refused(key, self.filter.model))
             .or_else(|| state_refused(key, self.now))
             .or_else(|| self.need.exclude.contains(&key.id).then_some(Verdict::Excluded))
@@ -207,7 +207,7 @@ fn pin_verdict(catalog: &Catalog, key: &RouteKey, need: &Need, now: OffsetDateTi
     if key.state.is_revoked() {
         return Verdict::Revoked;
     }
-    let Some(provider) = catalog.provider(key.provider.as_str()) else {
+    let Some(provider) = catalog.provider(key.provider.as_str()).filter(|p| !leads_nowhere(p, key)) else {
         return Verdict::UnknownProvider;
     };
     if need.provider.as_ref().is_some_and(|p| *p != key.provider) {
@@ -220,6 +220,13 @@ fn pin_verdict(catalog: &Catalog, key: &RouteKey, need: &Need, now: OffsetDateTi
         .or_else(|| model_refused(key, need.model.as_ref()))
         .or_else(|| need.exclude.contains(&key.id).then_some(Verdict::Excluded))
         .unwrap_or(Verdict::Chosen)
+}
+
+/// Whether this catalog cannot tell where a key's calls go, though the vault's could: a catalog that lags behind. Handing
+/// the key out all the same might send it to another host than its own.
+fn leads_nowhere(provider: &Provider, key: &RouteKey) -> bool {
+    let known = provider.effective_base_url(key.base_url.as_deref(), key.location.as_deref());
+    known.is_none() && (key.base_url.is_some() || provider.base_url.required || provider.base_url.default.is_some())
 }
 
 fn state_refused(key: &RouteKey, now: OffsetDateTime) -> Option<Verdict> {

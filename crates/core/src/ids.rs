@@ -200,7 +200,7 @@ impl Owner {
     /// # Errors
     /// When the name has another shape.
     pub fn parse(name: &str) -> Result<Self, InvalidId> {
-        let (tenant, user) = match name.split_once("/users/") {
+        let (tenant, user) = match name.rsplit_once("/users/") {
             Some((tenant, user)) => (tenant, Some(UserId::parse(user).map_err(|_| OWNER_FORM)?)),
             None => (name, None),
         };
@@ -274,7 +274,8 @@ mod tests {
     #[test]
     fn names_round_trip() {
         let id = "0198c0de-0000-7000-8000-000000000001";
-        for owner in ["workspaces/acme", "workspaces/acme/users/ann@example.org", "platform"] {
+        let words = ["workspaces/users/users/users", "workspaces/keys/users/keys", "workspaces/users"];
+        for owner in ["workspaces/acme", "workspaces/acme/users/ann@example.org", "platform"].into_iter().chain(words) {
             assert_eq!(Owner::parse(owner).unwrap().to_string(), owner);
             let name = format!("{owner}/keys/{id}");
             assert_eq!(KeyName::parse(&name).unwrap().to_string(), name);

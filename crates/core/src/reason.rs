@@ -76,12 +76,16 @@ reasons! {
     NotAllowed = "NOT_ALLOWED",
     /// The feed's handshake is malformed or out of order.
     HandshakeFailed = "HANDSHAKE_FAILED",
+    /// The tenant has as many unrevoked keys as it may have.
+    TooManyKeys = "TOO_MANY_KEYS",
     /// The request is larger than the server takes.
     PayloadTooLarge = "PAYLOAD_TOO_LARGE",
     /// The request is not a well-formed message of its type.
     MalformedRequest = "MALFORMED_REQUEST",
     /// The server has no such method.
     MethodNotFound = "METHOD_NOT_FOUND",
+    /// Health or reflection was asked for a name that the server does not have.
+    ServiceNotFound = "SERVICE_NOT_FOUND",
     /// The call's deadline passed.
     DeadlineExceeded = "DEADLINE_EXCEEDED",
     /// The database cannot be reached.

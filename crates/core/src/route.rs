@@ -143,7 +143,7 @@ pub enum Verdict {
     Unreadable,
     /// The vault has no credential of it to hand out.
     NoCredential,
-    /// Its provider is not in the catalog.
+    /// Its provider is not in the catalog, or the catalog cannot tell where the key's calls go.
     UnknownProvider,
     /// The request pins another key.
     NotPinned,
@@ -226,7 +226,9 @@ fn pinned(verdict: Verdict) -> (Reason, &'static str) {
         Verdict::WrongProvider | Verdict::WrongCategory => {
             (Reason::ProviderMismatch, "the pinned key is of another provider or category than the request names")
         }
-        Verdict::UnknownProvider => (Reason::ProviderMismatch, "the pinned key's provider is not in routing's catalog"),
+        Verdict::UnknownProvider => {
+            (Reason::ProviderMismatch, "routing's catalog does not know the pinned key's provider or destination")
+        }
         Verdict::ModelNotAllowed => (Reason::ModelNotAllowed, "the pinned key may not be used for this model"),
         Verdict::Excluded => (Reason::NoEligibleKey, "the request excludes the key that it pins"),
         Verdict::Chosen | Verdict::Eligible | Verdict::NotPinned | Verdict::NoConsent => {

@@ -17,7 +17,7 @@ use crate::convert::{self, filled, optional, time, timestamp, unknown_enum};
 use crate::keyvault_v1 as kv;
 
 pub use catalog::{category_message, provider_message};
-pub use feed::{SnapshotHead, TenantPart, sealed_key_from, sealed_key_message, snapshot_message, tenant_part};
+pub use feed::{SnapshotHead, TenantPart, sealed_key_from, sealed_key_message, snapshot_messages, tenant_part};
 
 const MOST_MODELS: usize = 100;
 const HIGHEST_PRIORITY: i32 = 1_000_000;

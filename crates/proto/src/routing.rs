@@ -76,12 +76,14 @@ pub fn key_summary(key: &RouteKey, source: Source, workspace: &WorkspaceId) -> r
         Source::Personal | Source::Workspace => Tenant::Workspace(workspace.clone()),
     };
     let name = KeyName { owner: Owner { tenant, user: key.user.clone() }, id: key.id };
+    // how the operator labels its keys, and what they look like, is no tenant's business
+    let own = |text: &str| if source == Source::Platform { String::new() } else { text.to_owned() };
     rt::KeySummary {
         name: name.to_string(),
         uid: key.id.to_string(),
         key_slug: key.slug.to_string(),
-        label: key.label.clone(),
-        masked_secret: key.masked.clone(),
+        label: own(&key.label),
+        masked_secret: own(&key.masked),
     }
 }
 

@@ -39,7 +39,9 @@ pub fn code(reason: Reason) -> Code {
         | Reason::MalformedRequest => Code::InvalidArgument,
         Reason::RentabilityNotAvailable | Reason::MethodNotFound => Code::Unimplemented,
         Reason::KeySlugTaken | Reason::WorkspaceExists => Code::AlreadyExists,
-        Reason::KeyNotFound | Reason::ProviderNotFound | Reason::WorkspaceNotFound => Code::NotFound,
+        Reason::KeyNotFound | Reason::ProviderNotFound | Reason::WorkspaceNotFound | Reason::ServiceNotFound => {
+            Code::NotFound
+        }
         Reason::KeyRevoked
         | Reason::KeyDisabled
         | Reason::KeyExpired
@@ -55,7 +57,7 @@ pub fn code(reason: Reason) -> Code {
         | Reason::StorageUnavailable => Code::Unavailable,
         Reason::CallerUnknown => Code::Unauthenticated,
         Reason::NotAllowed => Code::PermissionDenied,
-        Reason::PayloadTooLarge => Code::ResourceExhausted,
+        Reason::PayloadTooLarge | Reason::TooManyKeys => Code::ResourceExhausted,
         Reason::DeadlineExceeded => Code::DeadlineExceeded,
         Reason::Internal => Code::Internal,
     }
@@ -90,6 +92,9 @@ pub fn code_name(code: Code) -> &'static str {
 #[must_use]
 pub fn of_transport(status: Status) -> Status {
     let fault = match status.code() {
+        Code::Unimplemented if status.message().starts_with("Content is compressed") => {
+            Fault::new(Reason::MalformedRequest, "the server takes no compressed messages")
+        }
         Code::Unimplemented => Fault::new(
             Reason::MethodNotFound,
             "the server has no such method; server reflection lists those that it has",
@@ -97,17 +102,28 @@ pub fn of_transport(status: Status) -> Status {
         Code::OutOfRange | Code::ResourceExhausted => {
             Fault::new(Reason::PayloadTooLarge, "the request is larger than the server takes")
         }
-        // how tonic says that a message did not decode
-        Code::Internal | Code::InvalidArgument if status.message().starts_with("failed to decode") => {
+        Code::Internal | Code::InvalidArgument if blames_the_caller(status.message()) => {
             Fault::new(Reason::MalformedRequest, "the request is not a well-formed message of its type")
         }
         Code::DeadlineExceeded | Code::Cancelled => {
             Fault::new(Reason::DeadlineExceeded, "the call's deadline passed before its answer was ready")
         }
-        Code::NotFound => Fault::new(Reason::InvalidField, "the server does not know the service asked for"),
+        // health's contract: a watcher tells "not known here" by this code
+        Code::NotFound => Fault::new(Reason::ServiceNotFound, "the server has nothing of the name asked for"),
         _ => Fault::internal(),
     };
     of(&fault)
+}
+
+/// How tonic says that a request did not decode: it has no code for it but INTERNAL.
+fn blames_the_caller(message: &str) -> bool {
+    let words = [
+        "failed to decode",                 // the message
+        "protocol error: received message", // the head of its frame
+        "Unexpected EOF decoding",          // a frame that breaks off
+        "Missing request message",          // no frame at all
+    ];
+    words.iter().any(|beginning| message.starts_with(beginning))
 }
 
 /// The reason that an error carries, if it is one of ours.

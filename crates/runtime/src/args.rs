@@ -19,7 +19,8 @@ pub struct Common {
     #[arg(long, env = "CLAVIGER_DEV", value_parser = BoolishValueParser::new())]
     pub dev: bool,
 
-    /// What to log: a level or a list such as `info,claviger_keyvault=debug` (traces are exported whatever it says)
+    /// What to log: a level or a list such as `info,claviger_keyvault=debug`. Libraries never log more than info, as below
+    /// it they print what passes through them; traces are exported whatever this says
     #[arg(long, env = "CLAVIGER_LOG", default_value = "info", value_name = "FILTER")]
     pub log: String,
 

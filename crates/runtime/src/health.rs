@@ -1,5 +1,7 @@
 //! `grpc.health.v1`: what load balancers and probes are told.
 
+mod service;
+
 use std::{convert::Infallible, fmt::Display, future::Future, sync::Arc, time::Duration};
 
 use http::Request;
@@ -8,9 +10,15 @@ use tokio_util::sync::CancellationToken;
 use tonic::{body::Body, service::Routes};
 use tonic_health::{
     ServingStatus,
-    pb::{HealthCheckRequest, health_check_response, health_client::HealthClient, health_server::HealthServer},
+    pb::{
+        HealthCheckRequest, health_check_response,
+        health_client::HealthClient,
+        health_server::{self, HealthServer},
+    },
     server::{HealthReporter, HealthService},
 };
+
+use service::Ending;
 
 /// Always SERVING while the process lives: for liveness probes, which must depend on nothing else.
 pub const LIVENESS: &str = "liveness";
@@ -32,6 +40,8 @@ pub async fn ask(address: std::net::SocketAddr, service: &str) -> Result<bool, t
 }
 
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// While not ready: a start or a recovery is noticed soon.
+const IMPATIENT_INTERVAL: Duration = Duration::from_millis(200);
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The status of a process, shared by all its listeners.
@@ -62,22 +72,24 @@ impl Health {
         this
     }
 
-    /// The service, to be served beside others.
-    pub fn service(&self) -> HealthServer<HealthService> {
-        HealthServer::new(HealthService::from_health_reporter(self.reporter.clone()))
+    /// The service, to be served beside others. Watches end at `shutdown`: else each would hold up the drain to its end.
+    pub fn service(&self, shutdown: CancellationToken) -> HealthServer<impl health_server::Health> {
+        let service = HealthService::from_health_reporter(self.reporter.clone());
+        HealthServer::new(Ending { service, shutdown })
     }
 
     /// The service alone, for a plaintext listener that kubelet can probe.
     pub fn routes(
         &self,
+        shutdown: CancellationToken,
     ) -> impl tower::Service<Request<Body>, Response = http::Response<Body>, Error = Infallible, Future: Send>
     + Clone
     + Send
     + 'static {
-        Routes::new(self.service()).prepare()
+        Routes::new(self.service(shutdown)).prepare()
     }
 
-    /// Asks `check` each second until `shutdown`, and tells the world when its answer changes. A check that takes
+    /// Asks `check` each second (five times as often while its answer is no) until `shutdown`, and tells the world when its answer changes. A check that takes
     /// longer than two seconds has failed. The error's text is logged.
     pub async fn watch<C, F, E>(self, check: C, shutdown: CancellationToken) -> Result<(), Infallible>
     where
@@ -92,8 +104,9 @@ impl Health {
                     Ok(Err(error)) => Err(error.to_string()),
                     Err(_) => Err("the readiness check timed out".to_owned()),
                 };
+                let pause = if answer.is_ok() { POLL_INTERVAL } else { IMPATIENT_INTERVAL };
                 self.set(answer).await;
-                tokio::time::sleep(POLL_INTERVAL).await;
+                tokio::time::sleep(pause).await;
             }
         };
         shutdown.run_until_cancelled(watching).await.unwrap_or(Ok(()))

@@ -25,14 +25,14 @@
 //! let transport = listen::check("CLAVIGER_EXAMPLE_LISTEN", grpc, common.dev, common.tls.files()?)?;
 //! let config = server::Config::new("grpc", grpc, transport).with_grace(common.shutdown_grace);
 //! let server = server::Server::bind(config).await?;
-//! let service = layers::CallLayer::new(calls).wrap(routes.add_service(health.service()));
+//! let service = layers::CallLayer::new(calls).wrap(routes.add_service(health.service(supervisor.servers())));
 //! supervisor.spawn_server("grpc", server.serve(service, supervisor.servers()));
 //!
 //! // Probes and scrapes are answered until the end of the drain: these two listeners are background tasks.
 //! listen::check_plain("CLAVIGER_EXAMPLE_HEALTH_LISTEN", probes, common.dev)?;
 //! let config = server::Config::new("health", probes, server::Transport::Plaintext);
 //! let server = server::Server::bind(config.with_grace(std::time::Duration::from_secs(1))).await?;
-//! supervisor.spawn("health", server.serve(health.routes(), supervisor.background()));
+//! supervisor.spawn("health", server.serve(health.routes(supervisor.background()), supervisor.background()));
 //! let server = metrics::Server::bind("127.0.0.1:0".parse()?, metrics::install()?).await?;
 //! supervisor.spawn("metrics", server.serve(supervisor.background()));
 //!
@@ -50,6 +50,7 @@ pub mod listen;
 pub mod metrics;
 pub mod process;
 pub mod propagation;
+pub mod reflection;
 pub mod server;
 pub mod shell;
 pub mod shutdown;

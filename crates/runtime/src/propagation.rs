@@ -1,4 +1,5 @@
-//! Traces across processes: W3C Trace Context only. Baggage is not trusted and not read.
+//! Traces across processes: the `traceparent` of W3C Trace Context only. `tracestate` and baggage are free text of
+//! others, which would be exported: they are not read.
 
 use std::collections::HashMap;
 
@@ -40,17 +41,16 @@ pub fn trace_id() -> Option<String> {
 /// Makes a span that was not entered yet the child of the one in a message. A malformed `traceparent` is ignored.
 pub fn set_parent(span: &Span, traceparent: &str) {
     let carrier = HashMap::from([(TRACEPARENT.to_owned(), traceparent.to_owned())]);
-    set_parent_from(span, &carrier);
-}
-
-pub(crate) fn set_parent_from(span: &Span, carrier: &dyn Extractor) {
-    if carrier.get(TRACEPARENT).is_none() {
-        return;
-    }
-    let parent = TraceContextPropagator::new().extract_with_context(&opentelemetry::Context::new(), carrier);
+    let parent = TraceContextPropagator::new().extract_with_context(&opentelemetry::Context::new(), &carrier);
     if parent.span().span_context().is_valid() {
         // Fails where nothing is exported: then there is no trace to continue.
         let _ = span.set_parent(parent);
+    }
+}
+
+pub(crate) fn set_parent_from(span: &Span, carrier: &dyn Extractor) {
+    if let Some(traceparent) = carrier.get(TRACEPARENT) {
+        set_parent(span, traceparent);
     }
 }
 

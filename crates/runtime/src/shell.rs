@@ -4,9 +4,11 @@ use std::convert::Infallible;
 use std::fmt::Display;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use http::{Request, Response};
 use tonic::body::Body;
+use tonic::service::Routes;
 use tower::Service;
 
 use crate::args::Common;
@@ -15,7 +17,7 @@ use crate::layers::{CallLayer, Calls};
 use crate::metrics::{self, Metrics};
 use crate::server::{self, Server, Transport};
 use crate::shutdown::{self, Supervisor};
-use crate::{listen, telemetry};
+use crate::{listen, reflection, telemetry};
 
 /// An address to listen on, and the environment variable that gave it.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +51,9 @@ pub enum Error {
     /// A setting.
     #[error(transparent)]
     Listen(#[from] listen::Error),
+    /// What the service says of itself.
+    #[error(transparent)]
+    Reflection(#[from] reflection::Error),
     /// A listener.
     #[error(transparent)]
     Server(#[from] server::Error),
@@ -62,6 +67,7 @@ pub struct Shell {
     /// Owns the process's tasks.
     pub supervisor: Supervisor,
     common: Common,
+    services: Vec<String>,
     listeners: Listeners,
     transport: Transport,
     health: Health,
@@ -70,7 +76,8 @@ pub struct Shell {
 }
 
 impl Shell {
-    /// Checks where to listen, and starts telemetry. `services` are the full names that health reports on.
+    /// Checks where to listen, and starts telemetry. `services` are the full names of those that it serves:
+    /// health and reflection tell of them.
     ///
     /// # Errors
     /// Names the setting that stops the start.
@@ -90,12 +97,16 @@ impl Shell {
             tracing::warn!("INSECURE development mode: plaintext, callers are not identified, loopback alone");
         }
         let (metrics, health) = (metrics::install()?, Health::new(services).await);
-        Ok(Self { supervisor: Supervisor::new(), common, listeners, transport, health, telemetry, metrics })
+        let services = services.iter().copied().map(str::to_owned).collect();
+        Ok(Self { supervisor: Supervisor::new(), common, services, listeners, transport, health, telemetry, metrics })
     }
 
-    /// The health service, to be served beside others.
-    pub fn health(&self) -> &Health {
-        &self.health
+    /// Health and reflection, to add services to. `descriptors` are encoded `FileDescriptorSet`s of all that they speak.
+    ///
+    /// # Errors
+    /// When the descriptors are none.
+    pub fn routes(&self, descriptors: &[&'static [u8]]) -> Result<Routes, Error> {
+        Ok(reflection::add(Routes::new(self.health.service(self.supervisor.servers())), &self.services, descriptors)?)
     }
 
     /// Serves until a signal, or the first broken task. `ready` is asked each second.
@@ -110,19 +121,27 @@ impl Shell {
         F: Future<Output = Result<(), E>> + Send + 'static,
         E: Display + Send + 'static,
     {
-        let Self { supervisor, common, listeners, transport, health, telemetry, metrics } = self;
+        let Self { supervisor, common, listeners, transport, health, telemetry, metrics, services: _ } = self;
         let grace = common.shutdown_grace;
         let grpc = server::Config::new("grpc", listeners.grpc.address, transport).with_grace(grace);
         let grpc = Server::bind(grpc).await?;
-        let probes = server::Config::new("health", listeners.health.address, Transport::Plaintext);
+        let probes = probes(listeners.health.address);
         let probes = Server::bind(probes).await?;
         let metrics = metrics::Server::bind(listeners.metrics.address, metrics).await?;
         let shutdown = supervisor.servers();
         supervisor.spawn_server("grpc", grpc.serve(CallLayer::new(calls).wrap(service), shutdown.clone()));
         // probes and scrapes are answered until the calls have drained
-        supervisor.spawn("health", probes.serve(health.routes(), supervisor.background()));
+        supervisor.spawn("health", probes.serve(health.routes(supervisor.background()), supervisor.background()));
         supervisor.spawn("metrics", metrics.serve(supervisor.background()));
         supervisor.spawn("readiness", health.clone().watch(ready, shutdown));
         Ok(supervisor.run(health, telemetry).await?)
     }
+}
+
+/// Probes are few and short, and this listener knows no caller: its limits are small.
+fn probes(listen: SocketAddr) -> server::Config {
+    let mut config = server::Config::new("health", listen, Transport::Plaintext).with_grace(Duration::from_secs(1));
+    config.limits.max_connections = 64;
+    config.limits.max_concurrent_streams = 16;
+    config
 }

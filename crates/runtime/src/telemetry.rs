@@ -11,7 +11,7 @@ use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::Sd
 use tracing::{Level, Subscriber};
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
-    filter::Targets,
+    filter::{FilterExt, Targets},
     fmt::{MakeWriter, format::JsonFields},
     layer::SubscriberExt,
     util::SubscriberInitExt,
@@ -22,7 +22,7 @@ use tracing_subscriber::{
 pub struct Config {
     /// `service.name` of the traces.
     pub service_name: &'static str,
-    /// What is logged, in `tracing-subscriber`'s `EnvFilter` syntax.
+    /// What is logged, in `tracing-subscriber`'s `EnvFilter` syntax; of libraries never more than INFO.
     pub log: String,
     /// OTLP/gRPC endpoint (`http://`); absent or empty: nothing is exported.
     pub otlp_endpoint: Option<String>,
@@ -103,7 +103,7 @@ pub(crate) fn subscriber<W>(
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::builder().parse(log).map_err(Error::Filter)?;
+    let filter = EnvFilter::builder().parse(log).map_err(Error::Filter)?.and(libraries());
     let layer = tracing_subscriber::fmt::layer().with_writer(writer);
     let logs: Box<dyn Layer<Registry> + Send + Sync> = if json {
         layer.fmt_fields(JsonFields::new()).event_format(json::Json).with_filter(filter).boxed()
@@ -118,6 +118,12 @@ where
             .with_filter(Targets::new().with_target("claviger", Level::INFO))
     });
     Ok(Registry::default().with(logs).with(traces))
+}
+
+/// What of libraries is logged at most: INFO. Below that some print what passes through them, as headers, frames and
+/// statements, and those hold secrets.
+fn libraries() -> Targets {
+    Targets::new().with_default(Level::INFO).with_target("claviger", Level::TRACE)
 }
 
 #[cfg(test)]

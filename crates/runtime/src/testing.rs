@@ -106,7 +106,7 @@ pub(crate) type Handler = BoxCloneSyncService<Request<Body>, Response<Body>, Inf
 
 /// Answers like a health service; its methods differ in what they do first.
 pub(crate) async fn handler() -> Handler {
-    let health = Health::new(&[]).await.routes();
+    let health = Health::new(&[]).await.routes(CancellationToken::new());
     let answer = async move |mut request: Request<Body>| {
         let method = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
         match method.as_str() {

@@ -15,7 +15,7 @@ use claviger_proto::keyvault_v1::workspaces_server::WorkspacesServer;
 use claviger_proto::{DESCRIPTORS, ERROR_DETAILS, methods, status};
 use claviger_runtime::layers::Calls;
 use claviger_runtime::shell::{Listen, Listeners, Shell};
-use claviger_runtime::tls;
+use claviger_runtime::{process, tls};
 use time::OffsetDateTime;
 use tonic::service::Routes;
 use tower::Layer;
@@ -41,7 +41,7 @@ const LARGEST_CREATE: usize = 128 * 1024;
 /// # Errors
 /// The setting or part that stops it.
 pub fn run(settings: Serve) -> anyhow::Result<()> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(settings))
+    process::block_on(serve(settings))?
 }
 
 async fn serve(settings: Serve) -> anyhow::Result<()> {
@@ -129,15 +129,9 @@ fn routes(
     let keys = Keys::new(store.clone(), custody.clone(), catalog.clone(), verifier, implicit);
     let workspaces = Workspaces::new(store.clone(), catalog.clone());
     let feed = KeyFeedService::new(Feed::new(store.clone(), custody), digest, shell.supervisor.servers());
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(DESCRIPTORS)
-            .register_encoded_file_descriptor_set(ERROR_DETAILS)
-    };
     let key_vault = KeyVaultServer::new(KeyVaultService::new(keys));
-    Ok(Routes::new(shell.health().service())
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?)
+    Ok(shell
+        .routes(&[DESCRIPTORS, ERROR_DETAILS])?
         .add_service(key_vault.max_decoding_message_size(largest.max(LARGEST_CREATE)))
         .add_service(CatalogServer::new(CatalogService::new(catalog)).max_decoding_message_size(largest))
         .add_service(WorkspacesServer::new(WorkspacesService::new(workspaces)).max_decoding_message_size(largest))

@@ -114,9 +114,11 @@ pub struct Serve {
 
 impl Serve {
     /// The bare master key of the environment. It is no flag: command lines can be read by every user of a machine.
+    /// What is no text becomes a text that is no key, and so an error.
     #[must_use]
     pub fn bare_master_key() -> Option<SecretString> {
-        std::env::var("CLAVIGER_MASTER_KEY").ok().filter(|key| !key.is_empty()).map(SecretString::from)
+        let key = std::env::var_os("CLAVIGER_MASTER_KEY").filter(|key| !key.is_empty())?;
+        Some(key.into_string().unwrap_or_else(|_| "?".to_owned()).into())
     }
 
     /// Whether a workspace's first key makes its record. Outside `--dev` no caller's identity names a workspace yet, so

@@ -106,7 +106,17 @@ pub fn generate(file: &Path) -> Result<(), MasterKeyError> {
     };
     let text = fresh()?;
     let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file).map_err(not_made)?;
-    out.write_all(text.as_bytes()).and_then(|()| out.sync_all()).map_err(not_made)
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.sync_all()).and_then(|()| sync_folder(file));
+    written.map_err(|error| {
+        let _ = fs::remove_file(file); // half a key file is none, and would be in the way
+        not_made(error)
+    })
+}
+
+/// The file's name is on the disk too.
+fn sync_folder(file: &Path) -> io::Result<()> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::File::open(folder)?.sync_all()
 }
 
 /// The text of a keyring with one new key.

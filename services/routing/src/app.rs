@@ -29,7 +29,7 @@ const ROUTING: &str = "claviger.routing.v1.Routing";
 /// The setting or part that stops it.
 pub fn run(settings: Serve) -> anyhow::Result<()> {
     process::harden()?;
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(settings))
+    process::block_on(serve(settings))?
 }
 
 async fn serve(settings: Serve) -> anyhow::Result<()> {
@@ -75,28 +75,30 @@ fn catalog(file: Option<&Path>) -> anyhow::Result<Catalog> {
 
 fn vault(settings: &Serve) -> anyhow::Result<client::Config> {
     let target = settings.keyvault_url.clone();
+    let uri: http::Uri = target.parse().context("CLAVIGER_KEYVAULT_URL: must be a URL")?;
+    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
     let security = match settings.common.tls.files()? {
+        _ if settings.common.dev && !is_loopback(host) => {
+            anyhow::bail!("CLAVIGER_KEYVAULT_URL: with --dev, keyvault must be on this machine (127.0.0.1)")
+        }
         _ if settings.common.dev => client::Security::Plaintext,
         None => anyhow::bail!("CLAVIGER_TLS_CERT: must be set outside --dev"),
         Some(files) => {
             let server_ca = settings.keyvault_ca.clone().unwrap_or_else(|| files.client_ca.clone());
-            let uri: http::Uri = target.parse().context("CLAVIGER_KEYVAULT_URL")?;
-            let server_name = settings.keyvault_server_name.clone().or_else(|| uri.host().map(str::to_owned));
-            client::Security::Mtls { files, server_ca, server_name: server_name.unwrap_or_default() }
+            let server_name = settings.keyvault_server_name.clone().unwrap_or_else(|| host.to_owned());
+            client::Security::Mtls { files, server_ca, server_name }
         }
     };
     Ok(client::Config { target, security })
 }
 
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
 fn routes(settings: &Serve, shell: &Shell, resolver: Resolver) -> anyhow::Result<Routes> {
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(DESCRIPTORS)
-            .register_encoded_file_descriptor_set(ERROR_DETAILS)
-    };
     let routing = RoutingServer::new(RoutingService::new(resolver));
-    Ok(Routes::new(shell.health().service())
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?)
+    Ok(shell
+        .routes(&[DESCRIPTORS, ERROR_DETAILS])?
         .add_service(routing.max_decoding_message_size(settings.common.max_request_bytes)))
 }

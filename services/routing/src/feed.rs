@@ -29,6 +29,7 @@ pub(crate) struct Load {
     tenant: Tenant,
     traceparent: String,
     reply: oneshot::Sender<Result<TenantView, Fault>>,
+    asked_again: bool,
 }
 
 impl Load {
@@ -60,7 +61,7 @@ impl Feed {
     pub async fn load(&self, tenant: &Tenant) -> Result<TenantView, Fault> {
         let (reply, answer) = oneshot::channel();
         let traceparent = claviger_runtime::propagation::traceparent().unwrap_or_default();
-        let load = Load { tenant: tenant.clone(), traceparent, reply };
+        let load = Load { tenant: tenant.clone(), traceparent, reply, asked_again: false };
         self.asks.send(load).await.map_err(|_| unavailable())?;
         answer.await.map_err(|_| unavailable())?
     }

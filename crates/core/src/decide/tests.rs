@@ -22,8 +22,8 @@ fn key(number: u8, slug: &str, provider: &str) -> RouteKey {
         label: String::new(),
         masked: String::new(),
         priority: 0,
-        base_url: None,
-        location: None,
+        base_url: matches!(provider, "azure" | "custom" | "ollama").then(|| "https://host.example".to_owned()),
+        location: (provider == "bedrock").then(|| "us-east-1".to_owned()),
         allowed_models: Vec::new(),
         state: KeyState::Active,
         secret_version: 1,
@@ -31,4 +31,19 @@ fn key(number: u8, slug: &str, provider: &str) -> RouteKey {
         expire_time: None,
         credential: CredentialState::Ready,
     }
+}
+
+#[test]
+fn a_key_whose_destination_this_catalog_does_not_know_is_not_handed_out() {
+    let catalog = Catalog::builtin().unwrap();
+    // the vault's catalog let it have a base URL of its own; ours would send it to the provider's
+    let mut redirected = key(1, "own", "groq");
+    redirected.base_url = Some("https://gateway.example".to_owned());
+    let workspace = WorkspaceView { keys: vec![redirected, key(2, "next", "groq")], ..Default::default() };
+    let pin = Need { slug: KeySlug::parse("own").ok(), ..Default::default() };
+    let pinned = decide(&catalog, &workspace, &[], &pin, NOW);
+    assert_eq!(pinned.outcome, Err(Refusal::Pinned(Verdict::UnknownProvider)));
+    let open = Need { provider: ProviderId::parse("groq").ok(), ..Default::default() };
+    let unpinned = decide(&catalog, &workspace, &[], &open, NOW);
+    assert_eq!(unpinned.outcome.unwrap().key.slug.as_str(), "next");
 }

@@ -41,7 +41,7 @@ pub fn provider_message(provider: &Provider) -> kv::Provider {
         base_url_allowed: provider.base_url.allowed,
         location_required: provider.location.as_ref().is_some_and(|rule| rule.required && rule.default.is_none()),
         credentials_json_required: provider.auth_types == [AuthType::ServiceAccountJson],
-        has_test_endpoint: !matches!(provider.test, LiveTest::None { .. }),
+        has_test_endpoint: matches!(provider.test, LiveTest::Http(_)),
         default_models: default_models
             .map(|(category, model)| kv::DefaultModel { category: category.as_str().to_owned(), model: model.clone() })
             .collect(),

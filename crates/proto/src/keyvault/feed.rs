@@ -6,8 +6,13 @@ use claviger_core::key::ProviderKey;
 use claviger_core::route::{CredentialState, RouteKey};
 use claviger_core::workspace::Policy;
 
+use prost::Message;
+
 use crate::convert::{self, filled, optional, time, timestamp};
 use crate::keyvault_v1 as kv;
+
+/// The keys of one part, encoded, in bytes at most (but at least one key). Receivers take 4 MiB.
+const LARGEST_PART: usize = 1024 * 1024;
 
 /// One part of a tenant's snapshot, read.
 #[derive(Debug)]
@@ -117,9 +122,31 @@ pub struct SnapshotHead<'a> {
     pub policy: &'a Policy,
 }
 
-/// One part of a snapshot.
+/// A snapshot in parts, each small enough for a message; at least one.
 #[must_use]
-pub fn snapshot_message(head: &SnapshotHead<'_>, keys: Vec<kv::SealedKey>, more: bool) -> kv::TenantSnapshot {
+pub fn snapshot_messages(
+    head: &SnapshotHead<'_>,
+    keys: impl IntoIterator<Item = kv::SealedKey>,
+) -> Vec<kv::TenantSnapshot> {
+    let mut parts = vec![part(head)];
+    let mut size = 0;
+    for key in keys {
+        let length = key.encoded_len();
+        if size > 0 && size + length > LARGEST_PART {
+            parts.push(part(head));
+            size = 0;
+        }
+        size += length;
+        if let Some(last) = parts.last_mut() {
+            last.keys.push(key);
+        }
+    }
+    let last = parts.len() - 1;
+    parts[..last].iter_mut().for_each(|part| part.more = true);
+    parts
+}
+
+fn part(head: &SnapshotHead<'_>) -> kv::TenantSnapshot {
     let policy = head.policy;
     kv::TenantSnapshot {
         load_id: head.load_id,
@@ -128,7 +155,39 @@ pub fn snapshot_message(head: &SnapshotHead<'_>, keys: Vec<kv::SealedKey>, more:
         fallback_consent: convert::consent(policy.consent).into(),
         default_provider: policy.default_provider.as_ref().map(ToString::to_string).unwrap_or_default(),
         default_model: policy.default_model.as_ref().map(ToString::to_string).unwrap_or_default(),
-        keys,
-        more,
+        keys: Vec::new(),
+        more: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(bytes: usize) -> kv::SealedKey {
+        kv::SealedKey { sealed_secret: vec![7; bytes], ..Default::default() }
+    }
+
+    fn parts(keys: Vec<kv::SealedKey>) -> Vec<kv::TenantSnapshot> {
+        let head = SnapshotHead { load_id: 1, seq: 2, exists: true, policy: &Policy::default() };
+        snapshot_messages(&head, keys)
+    }
+
+    #[test]
+    fn parts_fit_a_message_however_large_the_keys_are() {
+        let keys = vec![key(16 * 1024); 1_000];
+        let parts = parts(keys);
+        assert!(parts.len() > 10, "{}", parts.len());
+        assert!(parts.iter().all(|part| part.encoded_len() <= LARGEST_PART + 1_024));
+        assert_eq!(parts.iter().map(|part| part.keys.len()).sum::<usize>(), 1_000);
+        assert_eq!(parts.iter().filter(|part| !part.more).count(), 1);
+        assert!(parts.last().is_some_and(|part| !part.more));
+    }
+
+    #[test]
+    fn an_empty_tenant_has_one_part_and_an_outsize_key_one_of_its_own() {
+        assert_eq!(parts(Vec::new()).len(), 1);
+        let parts = parts(vec![key(10), key(2 * LARGEST_PART), key(10)]);
+        assert_eq!(parts.iter().map(|part| part.keys.len()).collect::<Vec<_>>(), [1, 1, 1]);
     }
 }

@@ -23,7 +23,7 @@ async fn readiness_follows_the_check_and_draining_is_final() {
     let server = Server::bind(config(Transport::Plaintext)).await.unwrap();
     let mut client = {
         let address = server.local_addr();
-        tokio::spawn(server.serve(health.routes(), CancellationToken::new()));
+        tokio::spawn(server.serve(health.routes(CancellationToken::new()), CancellationToken::new()));
         HealthClient::new(connect(address).await)
     };
     assert_eq!(probe(&mut client, "a.v1.A").await, NOT_SERVING, "before the first check");

@@ -145,6 +145,18 @@ async fn outgoing_calls_and_messages_carry_the_trace() {
     assert_eq!(metadata.get("traceparent").unwrap(), text.as_str());
     assert!(metadata.get("x-request-id").is_none());
 
+    let foreign = tracing::info_span!(target: "claviger::test", "foreign");
+    let carrier =
+        [("traceparent", PARENT), ("tracestate", "vendor=hunter2")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+    propagation::set_parent_from(&foreign, &std::collections::HashMap::from(carrier));
+    let passed_on = foreign.in_scope(|| {
+        let mut metadata = tonic::metadata::MetadataMap::new();
+        propagation::inject(&mut metadata);
+        metadata
+    });
+    assert!(passed_on.get("traceparent").unwrap().to_str().unwrap().contains(TRACE));
+    assert!(!format!("{passed_on:?}").contains("hunter2"), "free text of others is not passed on");
+
     let orphan = tracing::info_span!(target: "claviger::test", "orphan");
     propagation::set_parent(&orphan, "00-nonsense\r\n");
     assert!(!orphan.in_scope(propagation::traceparent).unwrap().contains(TRACE));
@@ -168,6 +180,27 @@ fn a_panics_text_is_not_logged() {
     assert_eq!(here.len(), 1);
     assert!(here[0]["fields"]["code.line"].as_u64().unwrap() > 0);
     assert!(!observed.lines.text().contains("hunter2"));
+}
+
+#[test]
+fn libraries_never_say_more_than_info() {
+    for log in ["trace", "h2=trace,sqlx=debug,claviger=trace", "trace,log=trace,hyper=trace"] {
+        let observed = observe(log);
+        tracing::trace!(target: "h2::codec", "frame");
+        tracing::debug!(target: "sqlx::query", "statement");
+        tracing::debug!(target: "log", "record of the log crate");
+        tracing::trace_span!(target: "hyper::proto", "headers", secret = "hunter2").in_scope(|| {
+            tracing::trace!(target: "claviger_runtime::test", "ours");
+            tracing::info!(target: "rustls", "info");
+        });
+        let text = observed.lines.text();
+        for message in ["frame", "statement", "record of the log crate"] {
+            assert!(observed.lines.with_message(message).is_empty(), "{log}: {message}");
+        }
+        assert!(!text.contains("hunter2"), "{log}: {text}");
+        assert_eq!(observed.lines.with_message("ours").len(), 1, "{log}: {text}");
+        assert_eq!(observed.lines.with_message("info").len(), usize::from(log.starts_with("trace")), "{log}: {text}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use claviger_core::fault::Fault;
 use claviger_core::ids::Tenant;
 use claviger_core::reason::Reason;
-use claviger_proto::keyvault::{SnapshotHead, sealed_key_message, snapshot_message};
+use claviger_proto::keyvault::{SnapshotHead, sealed_key_message, snapshot_messages};
 use claviger_proto::keyvault_v1 as kv;
 use claviger_proto::keyvault_v1::key_feed_server::KeyFeed;
 use claviger_proto::keyvault_v1::{subscribe_request, subscribe_response};
@@ -18,11 +18,10 @@ use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::usecase::feed::{Feed, Sealed, Subscription, Tenanted};
+use crate::usecase::feed::{Feed, Subscription, Tenanted};
 
 /// Loads under way in one subscription; more wait in the stream.
 const LOADS_AT_ONCE: usize = 64;
-const KEYS_IN_A_PART: usize = 256;
 
 /// The service.
 #[derive(Debug, Clone)]
@@ -112,24 +111,11 @@ async fn load_tenant(subscription: &Subscription, load: kv::LoadTenant) -> Vec<k
     }
 }
 
-/// A snapshot in parts that each fit a message; at least one.
 fn parts(load_id: u64, tenant: Tenanted) -> Vec<kv::SubscribeResponse> {
     let head = SnapshotHead { load_id, seq: tenant.seq, exists: tenant.exists, policy: &tenant.policy };
-    let mut keys: Vec<kv::SealedKey> = tenant.keys.into_iter().map(sealed).collect();
-    let mut messages = Vec::new();
-    loop {
-        let rest = keys.split_off(keys.len().min(KEYS_IN_A_PART));
-        let more = !rest.is_empty();
-        messages.push(response(subscribe_response::Message::Snapshot(snapshot_message(&head, keys, more))));
-        if !more {
-            return messages;
-        }
-        keys = rest;
-    }
-}
-
-fn sealed(sealed: Sealed) -> kv::SealedKey {
-    sealed_key_message(&sealed.stored.key, sealed.secret, sealed.unreadable)
+    let keys = tenant.keys.into_iter().map(|key| sealed_key_message(&key.key, key.secret, key.unreadable));
+    let parts = snapshot_messages(&head, keys);
+    parts.into_iter().map(|part| response(subscribe_response::Message::Snapshot(part))).collect()
 }
 
 fn response(message: subscribe_response::Message) -> kv::SubscribeResponse {

@@ -1,11 +1,12 @@
 //! Reads. Each takes the tenant first, or a name that holds it.
 
 use claviger_core::ids::{KeyName, ModelId, Owner, ProviderId, Tenant, WorkspaceId};
+use claviger_core::key::ProviderKey;
 use claviger_core::workspace::{Consent, Policy, Workspace};
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{Expr, Query};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect,
-    TransactionTrait,
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, ExprTrait, Iterable, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect, Select, TransactionTrait,
 };
 use time::OffsetDateTime;
 
@@ -13,6 +14,8 @@ use super::entity::{audit_head, provider_keys, workspace_keys, workspaces};
 use super::key_row::{micros, time};
 use super::{Store, StoreError, StoredKey, WorkspaceKeyRow};
 
+/// How many revoked keys a snapshot tells of at most.
+const MOST_ENDED: u64 = 1_000;
 const REVOKED: [&str; 2] = ["REVOKED", "PURGED"];
 
 /// Where a listing goes on: after this key in the order of priority, age and id.
@@ -33,8 +36,10 @@ pub struct TenantRows {
     pub seq: u64,
     /// The workspace's record, if it has one. None for the platform.
     pub workspace: Option<Workspace>,
-    /// Its keys, revoked ones too.
+    /// Its unrevoked keys.
     pub keys: Vec<StoredKey>,
+    /// Of each owner and slug, the newest revoked key: enough to tell that a pinned key is revoked.
+    pub ended: Vec<ProviderKey>,
     /// The keys that its records are sealed under.
     pub workspace_keys: Vec<WorkspaceKeyRow>,
 }
@@ -131,14 +136,11 @@ impl Store {
             Some(id) => workspace(&txn, id).await?,
             None => None,
         };
-        let rows = provider_keys::Entity::find()
-            .filter(provider_keys::Column::Tenant.eq(tenant.to_string()))
-            .all(&txn)
-            .await?;
+        let keys = usable_keys(&txn, tenant).await?;
+        let ended = newest_ended_keys(&txn, tenant).await?;
         let workspace_keys = workspace_keys(&txn, tenant).await?;
         txn.commit().await?;
-        let keys = rows.into_iter().map(StoredKey::try_from).collect::<Result<_, _>>()?;
-        Ok(TenantRows { seq, workspace, keys, workspace_keys })
+        Ok(TenantRows { seq, workspace, keys, ended, workspace_keys })
     }
 }
 
@@ -159,6 +161,49 @@ pub(super) fn of_owner(owner: &Owner) -> Condition {
     Condition::all()
         .add(provider_keys::Column::Tenant.eq(owner.tenant.to_string()))
         .add(provider_keys::Column::OwnerUser.eq(owner.user_str()))
+}
+
+/// A tenant's unrevoked keys, of which there are no more than the limit.
+async fn usable_keys(db: &impl ConnectionTrait, tenant: &Tenant) -> Result<Vec<StoredKey>, StoreError> {
+    let rows = unrevoked(tenant).all(db).await?;
+    rows.into_iter().map(StoredKey::try_from).collect()
+}
+
+fn unrevoked(tenant: &Tenant) -> Select<provider_keys::Entity> {
+    provider_keys::Entity::find()
+        .filter(provider_keys::Column::Tenant.eq(tenant.to_string()))
+        .filter(provider_keys::Column::State.is_not_in(REVOKED))
+}
+
+/// How many unrevoked keys a tenant has, its members' included.
+pub(super) async fn count_keys(db: &impl ConnectionTrait, tenant: &Tenant) -> Result<u64, StoreError> {
+    Ok(unrevoked(tenant).count(db).await?)
+}
+
+/// Of each owner and slug, the newest revoked key, without its ciphertext. Revoked keys pile up for ever, so their rows are
+/// not all read for each resolve.
+async fn newest_ended_keys(db: &impl ConnectionTrait, tenant: &Tenant) -> Result<Vec<ProviderKey>, StoreError> {
+    use provider_keys::Column;
+    let newest = Query::select()
+        .expr(Expr::col(Column::Id).max())
+        .from(provider_keys::Entity)
+        .and_where(Column::Tenant.eq(tenant.to_string()))
+        .and_where(Column::State.is_in(REVOKED))
+        .group_by_columns([Column::OwnerUser, Column::KeySlug])
+        .to_owned();
+    let sealed = |column: &Column| matches!(column, Column::Sealed | Column::Fingerprint);
+    let rows = provider_keys::Entity::find()
+        .select_only()
+        .columns(Column::iter().filter(|column| !sealed(column)))
+        .expr_as(Expr::value(Vec::<u8>::new()), "sealed")
+        .expr_as(Expr::value(Vec::<u8>::new()), "fingerprint")
+        .filter(Column::Id.in_subquery(newest)) // ids are UUIDv7: the greatest is the newest
+        .order_by_desc(Column::Id)
+        .limit(MOST_ENDED)
+        .into_model::<provider_keys::Model>()
+        .all(db)
+        .await?;
+    rows.into_iter().map(|row| StoredKey::try_from(row).map(|stored| stored.key)).collect()
 }
 
 /// The slugs of an owner's unrevoked keys.

@@ -2,12 +2,12 @@
 
 use claviger_crypto as chain;
 use claviger_migrations::Migrator;
-use sea_orm::{DatabaseConnection, EntityTrait, Set, TransactionTrait};
+use sea_orm::{ConnectionTrait, DatabaseConnection, EntityTrait, Set};
 use sea_orm_migration::{MigratorTrait, SchemaManager};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::connect::{Location, connect};
+use super::connect::{Location, begin, connect, look};
 use super::entity::{audit_head, master_keys, service_keys, vault};
 use super::key_row::micros;
 use super::{Store, StoreError};
@@ -34,7 +34,7 @@ pub struct ServiceKeyRow {
 
 impl Store {
     /// Opens the database and brings it to this version's schema. `admit` sees the master keys that the database was
-    /// used with first; when it refuses, nothing is touched.
+    /// used with first; when it refuses, no byte is touched.
     ///
     /// # Errors
     /// When the database fails, or `admit` refuses.
@@ -42,8 +42,8 @@ impl Store {
         location: &Location,
         admit: impl FnOnce(&[MasterKeyRow]) -> Result<(), E>,
     ) -> Result<Self, E> {
+        admit(&known_master_keys(location).await?)?;
         let (read, write) = connect(location).await?;
-        admit(&known_master_keys(&read).await?)?;
         Migrator::up(&write, None).await.map_err(StoreError::from)?;
         let epoch = first_rows(&write).await?;
         Ok(Self { read, write, epoch })
@@ -57,57 +57,83 @@ impl Store {
         self.seq().await.map(drop)
     }
 
-    /// The vault's own keys; those in `wanted` that are missing are added, with the master key that they are under.
+    /// Takes up the vault's own keys: those in `wanted` that are missing are added, with the master key that they are
+    /// under. `take_up` sees the master keys known so far and the keys; when it refuses, nothing is added.
     ///
     /// # Errors
-    /// When the database fails.
-    pub async fn service_keys(
+    /// When the database fails, or `take_up` refuses.
+    pub async fn service_keys<T, E: From<StoreError>>(
         &self,
         primary: &MasterKeyRow,
         wanted: &[ServiceKeyRow],
         now: OffsetDateTime,
-    ) -> Result<Vec<ServiceKeyRow>, StoreError> {
-        let txn = self.write.begin().await?;
-        if master_keys::Entity::find_by_id(&primary.id).one(&txn).await?.is_none() {
-            let row = master_keys::ActiveModel {
-                id: Set(primary.id.clone()),
-                check_value: Set(primary.check_value.clone()),
-                create_time: Set(micros(now)),
-            };
-            master_keys::Entity::insert(row).exec_without_returning(&txn).await?;
+        take_up: impl FnOnce(&[MasterKeyRow], &[ServiceKeyRow]) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let txn = begin(&self.write).await?;
+        let known = master_keys(&txn).await?;
+        if !known.iter().any(|key| key.id == primary.id) {
+            insert_master_key(&txn, primary, now).await?;
         }
         for key in wanted {
-            if service_keys::Entity::find_by_id(&key.purpose).one(&txn).await?.is_none() {
-                let row = service_keys::ActiveModel {
-                    purpose: Set(key.purpose.clone()),
-                    master_key: Set(key.master_key.clone()),
-                    wrapped: Set(key.wrapped.clone()),
-                };
-                service_keys::Entity::insert(row).exec_without_returning(&txn).await?;
-            }
+            insert_if_missing(&txn, key).await?;
         }
-        let rows = service_keys::Entity::find().all(&txn).await?;
-        txn.commit().await?;
+        let rows = service_keys::Entity::find().all(&txn).await.map_err(StoreError::from)?;
         let domain = |row: service_keys::Model| ServiceKeyRow {
             purpose: row.purpose,
             master_key: row.master_key,
             wrapped: row.wrapped,
         };
-        Ok(rows.into_iter().map(domain).collect())
+        let taken = take_up(&known, &rows.into_iter().map(domain).collect::<Vec<_>>())?;
+        txn.commit().await.map_err(StoreError::from)?;
+        Ok(taken)
     }
 }
 
-async fn known_master_keys(db: &DatabaseConnection) -> Result<Vec<MasterKeyRow>, StoreError> {
-    if !SchemaManager::new(db).has_table("master_keys").await? {
+async fn insert_master_key(
+    db: &impl ConnectionTrait,
+    key: &MasterKeyRow,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    let row = master_keys::ActiveModel {
+        id: Set(key.id.clone()),
+        check_value: Set(key.check_value.clone()),
+        create_time: Set(micros(now)),
+    };
+    master_keys::Entity::insert(row).exec_without_returning(db).await?;
+    Ok(())
+}
+
+async fn insert_if_missing(db: &impl ConnectionTrait, key: &ServiceKeyRow) -> Result<(), StoreError> {
+    if service_keys::Entity::find_by_id(&key.purpose).one(db).await?.is_some() {
+        return Ok(());
+    }
+    let row = service_keys::ActiveModel {
+        purpose: Set(key.purpose.clone()),
+        master_key: Set(key.master_key.clone()),
+        wrapped: Set(key.wrapped.clone()),
+    };
+    service_keys::Entity::insert(row).exec_without_returning(db).await?;
+    Ok(())
+}
+
+async fn known_master_keys(location: &Location) -> Result<Vec<MasterKeyRow>, StoreError> {
+    let Some(db) = look(location).await? else { return Ok(Vec::new()) };
+    if !SchemaManager::new(&db).has_table("master_keys").await? {
         return Ok(Vec::new());
     }
+    let known = master_keys(&db).await?;
+    db.close().await?;
+    Ok(known)
+}
+
+async fn master_keys(db: &impl ConnectionTrait) -> Result<Vec<MasterKeyRow>, StoreError> {
     let rows = master_keys::Entity::find().all(db).await?;
     Ok(rows.into_iter().map(|row| MasterKeyRow { id: row.id, check_value: row.check_value }).collect())
 }
 
 /// Makes the rows that each database has once; answers its epoch.
 async fn first_rows(db: &DatabaseConnection) -> Result<Uuid, StoreError> {
-    let txn = db.begin().await?;
+    let txn = begin(db).await?;
     let epoch = match vault::Entity::find_by_id(1).one(&txn).await? {
         Some(row) => Uuid::try_parse(&row.epoch).map_err(|_| StoreError::Corrupt("vault"))?,
         None => {

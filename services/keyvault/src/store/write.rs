@@ -10,13 +10,11 @@ use claviger_core::position::Position;
 use claviger_core::workspace::Workspace;
 use claviger_crypto as chain;
 use sea_orm::sea_query::Expr;
-use sea_orm::{
-    ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, Set, SqliteTransactionMode,
-    TransactionOptions, TransactionTrait,
-};
+use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, Set};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::connect::begin;
 use super::entity::{audit_events, audit_head, provider_keys, workspace_keys, workspaces};
 use super::key_row::{micros, row, set_mutable};
 use super::{Store, StoreError, StoredKey, WorkspaceKeyRow, read};
@@ -36,11 +34,7 @@ impl Store {
     /// # Errors
     /// When the database fails, or another writer holds the lock for longer than 5 s.
     pub async fn begin(&self) -> Result<WriteTxn, StoreError> {
-        let options = TransactionOptions {
-            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-            ..Default::default()
-        };
-        let txn = self.write.begin_with_options(options).await?;
+        let txn = begin(&self.write).await?;
         // an update, and not a read, is what locks the row on every database
         audit_head::Entity::update_many()
             .col_expr(audit_head::Column::Seq, Expr::col(audit_head::Column::Seq))
@@ -73,6 +67,14 @@ impl WriteTxn {
     /// When the database fails.
     pub async fn slugs(&self, owner: &Owner) -> Result<Vec<String>, StoreError> {
         read::slugs(&self.txn, owner).await
+    }
+
+    /// How many unrevoked keys a tenant has, its members' included.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn count_keys(&self, tenant: &Tenant) -> Result<u64, StoreError> {
+        read::count_keys(&self.txn, tenant).await
     }
 
     /// A workspace's record as this write finds it.

@@ -1,5 +1,6 @@
 //! Who holds the keys to the keys: the master keyring, and what it wraps.
 
+use claviger_core::catalog::AuthType;
 use claviger_core::ids::{Owner, Tenant};
 use claviger_core::key::ProviderKey;
 use claviger_crypto::{Keyring, OpenError, RecordContext, RootKey, SealError, ServiceKey, WorkspaceKey};
@@ -68,9 +69,13 @@ impl Custody {
         let root = keyring.primary();
         let primary = MasterKeyRow { id: root.id().to_owned(), check_value: root.check_value().to_vec() };
         let fresh = [fresh_service_key(root, FINGERPRINT)?, fresh_service_key(root, PAGE_TOKEN)?];
-        let rows = store.service_keys(&primary, &fresh, now).await?;
-        let fingerprint = open_service_key(&keyring, &rows, FINGERPRINT)?;
-        let page_token = open_service_key(&keyring, &rows, PAGE_TOKEN)?;
+        let take_up = |known: &[MasterKeyRow], rows: &[ServiceKeyRow]| {
+            admit(&keyring, known)?; // again: another vault may have come first since the database was looked at
+            let fingerprint = open_service_key(&keyring, rows, FINGERPRINT)?;
+            Ok((fingerprint, open_service_key(&keyring, rows, PAGE_TOKEN)?))
+        };
+        let opened: Result<_, CustodyError> = store.service_keys(&primary, &fresh, now, take_up).await;
+        let (fingerprint, page_token) = opened?;
         Ok(Self { keyring, fingerprint, page_token })
     }
 
@@ -144,6 +149,11 @@ impl<'a> Binding<'a> {
             location: self.key.location.as_deref(),
         }
     }
+}
+
+/// Whether a key has no secret, and its row nothing sealed. A row whose two halves disagree was altered.
+pub(super) fn is_url_only(stored: &StoredKey) -> bool {
+    stored.key.auth_type == AuthType::None && stored.sealed.is_empty()
 }
 
 /// Opens a stored secret under one of its tenant's keys.

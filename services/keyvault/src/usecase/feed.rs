@@ -6,6 +6,7 @@ use std::sync::Arc;
 use claviger_core::catalog::AuthType;
 use claviger_core::fault::Fault;
 use claviger_core::ids::Tenant;
+use claviger_core::key::ProviderKey;
 use claviger_core::reason::Reason;
 use claviger_core::workspace::Policy;
 use claviger_crypto::{OpenError, SessionSealer, WorkspaceKey, workspace_key_version};
@@ -51,7 +52,7 @@ pub struct Tenanted {
 #[derive(Debug)]
 pub struct Sealed {
     /// The key.
-    pub stored: StoredKey,
+    pub key: ProviderKey,
     /// Its credential under the session cipher; empty where there is none to hand out.
     pub secret: Vec<u8>,
     /// The stored secret does not open under the keyring.
@@ -88,7 +89,9 @@ impl Subscription {
         let exists = rows.workspace.is_some() || *tenant == Tenant::Platform;
         let opened = self.open_workspace_keys(tenant, &rows);
         let policy = rows.workspace.map(|w| w.policy).unwrap_or_default();
-        let keys = rows.keys.into_iter().map(|stored| self.seal(&opened, stored)).collect::<Result<_, _>>()?;
+        let usable = rows.keys.into_iter().map(|stored| self.seal(&opened, stored));
+        let ended = rows.ended.into_iter().map(|key| Ok(Sealed { key, secret: Vec::new(), unreadable: false }));
+        let keys = usable.chain(ended).collect::<Result<_, Fault>>()?;
         Ok(Tenanted { seq: rows.seq, exists, policy, keys })
     }
 
@@ -98,24 +101,24 @@ impl Subscription {
     }
 
     fn seal(&self, keys: &HashMap<u32, WorkspaceKey>, stored: StoredKey) -> Result<Sealed, Fault> {
-        if !has_credential(&stored) {
-            return Ok(Sealed { stored, secret: Vec::new(), unreadable: false });
+        let none = |key, unreadable| Ok(Sealed { key, secret: Vec::new(), unreadable });
+        if custody::is_url_only(&stored) {
+            return none(stored.key, false);
         }
         let Ok(plaintext) = open(keys, &stored) else {
             tracing::error!(key = %stored.key.name.id, "a stored secret does not open");
-            return Ok(Sealed { stored, secret: Vec::new(), unreadable: true });
+            return none(stored.key, true);
         };
+        // a service account's private key never leaves the vault
+        if stored.key.auth_type != AuthType::ApiKey {
+            return none(stored.key, false);
+        }
         let secret = self.sealer.seal(&Binding::of(&stored.key).context(), &plaintext).map_err(|error| {
             tracing::error!(%error, "the session cipher failed");
             Fault::internal()
         })?;
-        Ok(Sealed { stored, secret, unreadable: false })
+        Ok(Sealed { key: stored.key, secret, unreadable: false })
     }
-}
-
-/// Whether there is a credential to hand out. A service account's private key never leaves the vault.
-fn has_credential(stored: &StoredKey) -> bool {
-    !stored.key.state.is_revoked() && stored.key.auth_type == AuthType::ApiKey
 }
 
 fn open(keys: &HashMap<u32, WorkspaceKey>, stored: &StoredKey) -> Result<zeroize::Zeroizing<Vec<u8>>, OpenError> {

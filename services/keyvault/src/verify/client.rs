@@ -84,6 +84,11 @@ impl Client {
     /// # Errors
     /// Why there is no answer.
     pub async fn send(&self, request: &TestRequest, subject: &Subject<'_>) -> Result<Answer, Failure> {
+        let answer = tokio::time::timeout(WHOLE, self.exchange(request, subject));
+        answer.await.unwrap_or(Err(Failure::TimedOut))
+    }
+
+    async fn exchange(&self, request: &TestRequest, subject: &Subject<'_>) -> Result<Answer, Failure> {
         self.egress.check(&request.url).await?;
         let method = Method::from_bytes(request.method.as_str().as_bytes()).map_err(|_| Failure::Broken)?;
         let headers = headers(subject).ok_or(Failure::Broken)?;

@@ -1,10 +1,13 @@
 //! Where live tests may connect: public addresses, and what the operator allows besides.
 
-use std::net::{IpAddr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
+use std::time::Duration;
 
 use claviger_core::catalog::{EgressAllow, check_host, is_public_address};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tokio::sync::Semaphore;
 use url::{Host, Url};
 
 /// A destination that may not be connected to. It does not say which, as that is the caller's input.
@@ -14,17 +17,24 @@ use url::{Host, Url};
 )]
 pub struct Forbidden;
 
+/// Name lookups under way at most. Each holds a thread until the resolver answers, so a name whose servers are silent must
+/// not take them all.
+const LOOKUPS: usize = 64;
+/// How long a lookup is waited for.
+const LOOKUP: Duration = Duration::from_secs(3);
+
 /// The rule where connections may go, checked when a key is stored and again at each connection.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Egress {
     allow: Arc<EgressAllow>,
+    lookups: Arc<Semaphore>,
 }
 
 impl Egress {
     /// Public addresses and the operator's exceptions.
     #[must_use]
     pub fn new(allow: EgressAllow) -> Self {
-        Self { allow: Arc::new(allow) }
+        Self { allow: Arc::new(allow), lookups: Arc::new(Semaphore::new(LOOKUPS)) }
     }
 
     /// The operator's exceptions.
@@ -44,11 +54,24 @@ impl Egress {
         check_host(canonical, &self.allow).map_err(|_| Forbidden)?;
         match url.host() {
             Some(Host::Domain(name)) if !self.allow.allows_host(name, port) => {
-                let found = tokio::net::lookup_host((name, port)).await.map(Vec::from_iter).unwrap_or_default();
+                let found = self.lookup(name, port).await.unwrap_or_default();
                 if found.iter().all(|address| self.permits(address.ip())) { Ok(()) } else { Err(Forbidden) }
             }
             _ => Ok(()),
         }
+    }
+
+    async fn lookup(&self, name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        let target = (name.to_owned(), port);
+        let found = async {
+            let slot = self.lookups.clone().acquire_owned().await.map_err(io::Error::other)?;
+            let lookup = move || {
+                let _slot = slot; // kept until the resolver answers, however long nobody waits any more
+                target.to_socket_addrs().map(Vec::from_iter)
+            };
+            tokio::task::spawn_blocking(lookup).await.map_err(io::Error::other)?
+        };
+        tokio::time::timeout(LOOKUP, found).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
     }
 
     fn permits(&self, address: IpAddr) -> bool {
@@ -61,7 +84,7 @@ impl Resolve for Egress {
     fn resolve(&self, name: Name) -> Resolving {
         let egress = self.clone();
         Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let found = egress.lookup(name.as_str(), 0).await?;
             if egress.allow.allows_name(name.as_str()) || found.iter().all(|a| egress.permits(a.ip())) {
                 let addresses: Addrs = Box::new(found.into_iter());
                 return Ok(addresses);

@@ -1,6 +1,6 @@
 //! The task that keeps a subscription to the vault, and makes a new one when it ends.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,11 @@ use super::handshake::{Session, hello, welcome};
 use super::{Asks, Load, TenantView, unavailable};
 
 const OUTGOING: usize = 256;
+/// Asks without an answer at most; more wait, and those whose deadline passes meanwhile are never sent.
+const MOST_PENDING: usize = 256;
 const LARGEST_PART: usize = 4 * 1024 * 1024;
+/// Asks wait while a handshake is under way, so it must end well before their deadlines do.
+const HANDSHAKE: Duration = Duration::from_secs(5);
 /// A subscription that lasted this long is worth replacing at once.
 const SOUND: Duration = Duration::from_secs(1);
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -34,6 +38,9 @@ pub enum LinkError {
     /// The vault refused or broke off.
     #[error("the vault ended the subscription ({0})")]
     Refused(tonic::Code),
+    /// The vault takes connections and stays silent.
+    #[error("the vault did not answer within 5 s")]
+    Silent,
     /// The handshake did not come to a cipher.
     #[error("the feed's handshake failed")]
     Handshake,
@@ -74,7 +81,7 @@ impl Link {
     /// Never; it is a supervised task.
     pub async fn run(self, mut asks: Asks, shutdown: CancellationToken) -> Result<(), Infallible> {
         let mut wait = FIRST_WAIT;
-        let mut backlog = Vec::new();
+        let mut backlog = VecDeque::new();
         loop {
             let start = Instant::now();
             let ended = tokio::select! {
@@ -95,13 +102,14 @@ impl Link {
         }
     }
 
-    async fn subscribe(&self, asks: &mut Asks, backlog: &mut Vec<Load>) -> LinkError {
-        match self.handshake().await {
-            Err(error) => error,
-            Ok(mut subscription) => {
+    async fn subscribe(&self, asks: &mut Asks, backlog: &mut VecDeque<Load>) -> LinkError {
+        match tokio::time::timeout(HANDSHAKE, self.handshake()).await {
+            Err(_) => LinkError::Silent,
+            Ok(Err(error)) => error,
+            Ok(Ok(mut subscription)) => {
                 asks.up.send_replace(true);
                 let ended = subscription.exchange(backlog, &mut asks.queue).await;
-                backlog.extend(subscription.pending.into_values().map(|(load, _)| load));
+                backlog.extend(subscription.unanswered());
                 ended
             }
         }
@@ -133,31 +141,46 @@ struct Subscription {
 
 impl Subscription {
     /// Sends asks and hands out answers until either side ends.
-    async fn exchange(&mut self, backlog: &mut Vec<Load>, queue: &mut mpsc::Receiver<Load>) -> LinkError {
-        for load in std::mem::take(backlog) {
-            if let Err(error) = self.ask(load).await {
-                return error;
-            }
-        }
+    async fn exchange(&mut self, backlog: &mut VecDeque<Load>, queue: &mut mpsc::Receiver<Load>) -> LinkError {
+        let outgoing = self.outgoing.clone();
         loop {
-            let step = tokio::select! {
-                load = queue.recv() => match load {
-                    Some(load) => self.ask(load).await,
-                    None => return LinkError::Closed, // nobody is left who could ask
+            tokio::select! {
+                next = next(&outgoing, backlog, queue), if self.has_room() => match next {
+                    Some((slot, load)) => self.ask(slot, load),
+                    None => return LinkError::Closed,
                 },
                 answer = self.incoming.message() => match answer {
-                    Ok(Some(answer)) => { self.answered(answer); Ok(()) }
+                    Ok(Some(answer)) => self.answered(answer),
                     Ok(None) => return LinkError::Closed,
                     Err(status) => return status.into(),
                 },
-            };
-            if let Err(error) = step {
-                return error;
             }
         }
     }
 
-    async fn ask(&mut self, load: Load) -> Result<(), LinkError> {
+    /// Whether another ask may be sent. Those whose asker has gone make room.
+    fn has_room(&mut self) -> bool {
+        if self.pending.len() >= MOST_PENDING {
+            self.pending.retain(|_, (load, _)| !load.reply.is_closed());
+        }
+        self.pending.len() < MOST_PENDING
+    }
+
+    /// Asks to be asked again, in their order. Once is enough: an ask that ended two subscriptions may be why they ended.
+    fn unanswered(self) -> impl Iterator<Item = Load> {
+        let mut left: Vec<_> = self.pending.into_iter().collect();
+        left.sort_unstable_by_key(|(load_id, _)| *load_id);
+        left.into_iter().filter_map(|(_, (mut load, _))| {
+            if load.asked_again {
+                load.answer(Err(unavailable()));
+                return None;
+            }
+            load.asked_again = true;
+            Some(load)
+        })
+    }
+
+    fn ask(&mut self, slot: mpsc::Permit<'_, SubscribeRequest>, load: Load) {
         self.last_id += 1;
         let at = Position { epoch: self.session.epoch, seq: 0 };
         let empty = TenantView::empty(load.tenant.clone(), at, self.session.opener.clone());
@@ -168,7 +191,7 @@ impl Subscription {
         };
         self.pending.insert(self.last_id, (load, empty));
         let message = Some(subscribe_request::Message::LoadTenant(request));
-        self.outgoing.send(SubscribeRequest { message }).await.map_err(|_| LinkError::Closed)
+        slot.send(SubscribeRequest { message });
     }
 
     fn answered(&mut self, response: SubscribeResponse) {
@@ -204,8 +227,27 @@ impl Subscription {
     }
 }
 
+/// The next ask, and a slot to send it in; `None` when the stream has ended or nobody is left who could ask. Answers are
+/// read while the slot is waited for: with both directions full, the vault takes nothing before we take what it has.
+async fn next<'a>(
+    outgoing: &'a mpsc::Sender<SubscribeRequest>,
+    backlog: &mut VecDeque<Load>,
+    queue: &mut mpsc::Receiver<Load>,
+) -> Option<(mpsc::Permit<'a, SubscribeRequest>, Load)> {
+    let slot = outgoing.reserve().await.ok()?;
+    loop {
+        let load = match backlog.pop_front() {
+            Some(load) => load,
+            None => queue.recv().await?,
+        };
+        if !load.reply.is_closed() {
+            return Some((slot, load));
+        }
+    }
+}
+
 /// Waits, and tells those who asked and who ask meanwhile that there is no link.
-async fn refuse_for(wait: Duration, backlog: &mut Vec<Load>, queue: &mut mpsc::Receiver<Load>) {
+async fn refuse_for(wait: Duration, backlog: &mut VecDeque<Load>, queue: &mut mpsc::Receiver<Load>) {
     backlog.drain(..).for_each(|load| load.answer(Err(unavailable())));
     let refuse = async {
         while let Some(load) = queue.recv().await {

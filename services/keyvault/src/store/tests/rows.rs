@@ -44,7 +44,7 @@ async fn listings_show_one_owner_and_snapshots_one_tenant() {
     let keys = one_key_each(store).await;
     for stored in &keys {
         let own = &stored.key.name.owner;
-        assert_eq!(store.keys(own, true, None, 100).await.unwrap(), [stored.clone()], "{own}");
+        assert_eq!(store.keys(own, true, None, 100).await.unwrap(), std::slice::from_ref(stored), "{own}");
         assert_eq!(store.slugs(own).await.unwrap(), ["main"], "{own}");
     }
     for (name, count) in [("workspaces/acme", 3), ("workspaces/other", 1), ("platform", 1), ("workspaces/empty", 0)] {

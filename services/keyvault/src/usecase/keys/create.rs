@@ -1,5 +1,7 @@
 //! Store a key: check its form, test it live, seal it, store it with its audit event.
 
+use std::collections::HashSet;
+
 use claviger_core::audit::{Action, Detail, Event, Origin};
 use claviger_core::catalog::{AuthType, KeyFormatError, Provider};
 use claviger_core::command::{CreateKey, Verification};
@@ -20,6 +22,9 @@ use crate::usecase::destination::{self, Destination};
 use crate::usecase::workspaces::{created, not_found, record};
 use crate::usecase::{event, now};
 use crate::verify::{self, Subject};
+
+/// How many unrevoked keys a tenant may have, its members' included: what one resolve may have to look at.
+const MOST_KEYS: u64 = 1_000;
 
 /// What came of a create.
 #[derive(Debug)]
@@ -56,6 +61,7 @@ impl Keys {
     pub async fn create(&self, command: CreateKey, origin: &Origin) -> Result<Created, Fault> {
         let provider = self.known_provider(&command.provider)?;
         let form = check_form(provider, &command.secret)?;
+        check_place(&command)?;
         check_expiry(&command)?;
         let destination = destination::check(
             provider,
@@ -68,7 +74,7 @@ impl Keys {
         let test = self.verify(provider, &command, &destination).await?;
         let draft = Draft { command: &command, provider, mask: form.mask, destination, test };
         let (key, at) = if command.validate_only {
-            let slug = slug(&draft, &self.store.slugs(&command.owner).await?)?;
+            let slug = slug(&draft, self.store.slugs(&command.owner).await?)?;
             (draft.into_key(slug, origin), None)
         } else {
             let (key, at) = self.store_key(draft, origin).await?;
@@ -114,7 +120,11 @@ impl Keys {
     async fn store_key(&self, draft: Draft<'_>, origin: &Origin) -> Result<(ProviderKey, Position), Fault> {
         let command = draft.command;
         let txn = self.store.begin().await?;
-        let slug = slug(&draft, &txn.slugs(&command.owner).await?)?;
+        if txn.count_keys(&command.owner.tenant).await? >= MOST_KEYS {
+            let message = "1000 unrevoked keys are as many as a workspace, or the platform, may have";
+            return Err(Fault::new(Reason::TooManyKeys, message));
+        }
+        let slug = slug(&draft, txn.slugs(&command.owner).await?)?;
         let key = draft.into_key(slug, origin);
         let workspace_created = self.ensure_workspace(&txn, &key, origin).await?;
         let (sealed, fingerprint) = self.seal(&txn, &key, &command.secret).await?;
@@ -197,6 +207,26 @@ fn check_form(provider: &Provider, secret: &Secret) -> Result<Form, Fault> {
     }
 }
 
+/// The secret must be in its own field alone: the others are stored and shown in clear.
+fn check_place(command: &CreateKey) -> Result<(), Fault> {
+    const TELLING: usize = 8; // a shorter text may be there by chance
+    let secret = command.secret.text().map(ExposeSecret::expose_secret).unwrap_or_default();
+    if secret.len() < TELLING {
+        return Ok(());
+    }
+    let models = command.allowed_models.iter().map(|model| ("provider_key.allowed_models", model.as_str()));
+    let fields = [
+        ("provider_key.label", command.label.as_str()),
+        ("provider_key.key_slug", command.slug.as_ref().map_or("", KeySlug::as_str)),
+        ("provider_key.base_url", command.base_url.as_deref().unwrap_or_default()),
+        ("provider_key.location", command.location.as_deref().unwrap_or_default()),
+    ];
+    match fields.into_iter().chain(models).find(|(_, text)| text.contains(secret)) {
+        Some((field, _)) => Err(Fault::field(field, "must not hold the secret, which belongs in secret alone")),
+        None => Ok(()),
+    }
+}
+
 fn wanted(provider: &Provider) -> String {
     let name = |kind: AuthType| match kind {
         AuthType::ApiKey => "api_key",
@@ -240,8 +270,9 @@ impl Draft<'_> {
 }
 
 /// The asked-for slug if it is free, else the first free one made from the provider.
-fn slug(draft: &Draft<'_>, taken: &[String]) -> Result<KeySlug, Fault> {
-    let is_taken = |slug: &str| taken.iter().any(|t| t == slug);
+fn slug(draft: &Draft<'_>, taken: Vec<String>) -> Result<KeySlug, Fault> {
+    let taken: HashSet<String> = taken.into_iter().collect();
+    let is_taken = |slug: &str| taken.contains(slug);
     match &draft.command.slug {
         Some(slug) if is_taken(slug.as_str()) => Err(StoreError::SlugTaken.into()),
         Some(slug) => Ok(slug.clone()),

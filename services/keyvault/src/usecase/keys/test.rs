@@ -44,7 +44,7 @@ impl Keys {
 
     /// Opens a stored secret.
     async fn open(&self, stored: &StoredKey) -> Result<Option<SecretString>, Fault> {
-        if stored.sealed.is_empty() {
+        if custody::is_url_only(stored) {
             return Ok(None);
         }
         let name = &stored.key.name;
@@ -61,7 +61,7 @@ impl Keys {
         Ok(Some(SecretString::from(text)))
     }
 
-    /// Writes the test down, unless the key was revoked or got another secret meanwhile.
+    /// Writes the test down, unless the key was revoked, got another secret or a newer test meanwhile.
     async fn keep(
         &self,
         name: &KeyName,
@@ -72,7 +72,8 @@ impl Keys {
         let txn = self.store.begin().await?;
         let mut key = txn.key(name).await?.ok_or_else(|| not_found(name))?.key;
         usable(&key)?;
-        if key.secret_version != tested_version {
+        let newer = key.last_test.as_ref().is_some_and(|known| known.time > test.time);
+        if key.secret_version != tested_version || newer {
             return Ok((key, txn.base()));
         }
         key.state = key.state.after_test(test.result);

@@ -1,0 +1,40 @@
+//! No call without an end, and nothing done after it.
+
+use std::time::{Duration, Instant};
+
+use claviger_proto::keyvault_v1::ProviderKey;
+use claviger_tests::fleet::create_request;
+use claviger_tests::{Fleet, audit, key, reason};
+use tonic::{Code, Request, Status};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_the_caller_s_deadline_nothing_is_stored() {
+    let fleet = Fleet::start().await.unwrap();
+    let start = Instant::now();
+    let error = create(&fleet, "pause", Some(Duration::from_millis(500))).await.unwrap_err();
+    assert!(matches!(error.code(), Code::DeadlineExceeded | Code::Cancelled), "{error:?}");
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+
+    tokio::time::sleep(Duration::from_millis(3500)).await; // the provider has answered by now
+    assert_eq!(fleet.keys("workspaces/acme", true).await.unwrap(), []);
+    assert_eq!(audit::events(&fleet.database()).await.unwrap(), []);
+    create(&fleet, "good", None).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_deadline_a_call_is_answered_within_ten_seconds() {
+    let fleet = Fleet::start().await.unwrap();
+    let start = Instant::now();
+    let error = create(&fleet, "slow", None).await.unwrap_err();
+    assert!(start.elapsed() < Duration::from_millis(10_500), "{:?}", start.elapsed());
+    assert_eq!((error.code(), reason(&error).as_str()), (Code::Unavailable, "VERIFICATION_UNAVAILABLE"));
+    assert_eq!(fleet.keys("workspaces/acme", true).await.unwrap(), []);
+}
+
+async fn create(fleet: &Fleet, kind: &str, deadline: Option<Duration>) -> Result<ProviderKey, Status> {
+    let mut request = Request::new(create_request("workspaces/acme", "anthropic", &key(kind)));
+    if let Some(deadline) = deadline {
+        request.set_timeout(deadline);
+    }
+    Ok(fleet.key_vault().create_provider_key(request).await?.into_inner())
+}

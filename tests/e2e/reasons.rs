@@ -1,0 +1,250 @@
+//! Every reason of the contract can be met over the wire, with its own code.
+
+use claviger_core::reason::Reason;
+use claviger_proto::keyvault_v1::key_feed_client::KeyFeedClient;
+use claviger_proto::keyvault_v1::{
+    GetProviderRequest, GetWorkspaceRequest, LoadTenant, ProviderKey, SubscribeRequest, Workspace, secret,
+    subscribe_request,
+};
+use claviger_proto::routing_v1::ResolveKeyRequest;
+use claviger_proto::status::code;
+use claviger_tests::fleet::{create_request, resolve_request};
+use claviger_tests::raw::{self, field};
+use claviger_tests::{Fleet, database, key, key_for, reason, refuse};
+use tonic::transport::Endpoint;
+use tonic::{Code, Status};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+
+use crate::flow::{edit, service_account, with_secret};
+
+/// Those that need callers with certificates, and the tests that meet them.
+const ELSEWHERE: [(Reason, &str); 2] = [
+    (Reason::CallerUnknown, "mtls::a_certificate_that_names_nobody_is_caller_unknown_to_every_method"),
+    (Reason::NotAllowed, "mtls::the_feed_admits_routings_identity_alone"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_reason_can_be_met() {
+    let fleet = Fleet::start().await.unwrap();
+    for wanted in Reason::ALL {
+        match provoke(*wanted, &fleet).await {
+            Some(refused) => {
+                assert_eq!(reason(&refused), wanted.as_str());
+                assert_eq!(refused.code(), code(*wanted), "{wanted:?}");
+                assert_ne!(refused.code(), Code::Ok);
+            }
+            None => assert!(ELSEWHERE.iter().any(|(reason, _)| reason == wanted), "{wanted:?} is met by no test"),
+        }
+    }
+}
+
+/// Meets one reason; none for those that other tests meet. Without a wildcard, so that a new reason does not compile here.
+async fn provoke(reason: Reason, fleet: &Fleet) -> Option<Status> {
+    Some(match reason {
+        Reason::InvalidProviderKey => refused_key(fleet, &key("bad"), |_| ()).await,
+        Reason::MalformedProviderKey => refused_key(fleet, "short", |_| ()).await,
+        Reason::VerificationUnavailable => refused_key(fleet, &key("broken"), |_| ()).await,
+        Reason::BaseUrlNotAllowed => refused_key(fleet, &key("good"), |k| k.base_url = "https://10.0.0.1".into()).await,
+        Reason::InvalidField => refused_key(fleet, &key("good"), |k| k.key_slug = "No".into()).await,
+        Reason::RentabilityNotAvailable => refused_key(fleet, &key("good"), |k| k.rentable = true).await,
+        Reason::KeySlugTaken => slug_taken(fleet).await,
+        Reason::TooManyKeys => too_many_keys(fleet).await,
+        Reason::KeyNotFound => fleet.resolve(pin("nobody-s")).await.unwrap_err(),
+        Reason::ProviderNotFound => provider_not_found(fleet).await,
+        Reason::WorkspaceNotFound => workspace_not_found(fleet).await,
+        Reason::WorkspaceExists => workspace_exists(fleet).await,
+        Reason::KeyRevoked => key_revoked(fleet).await,
+        Reason::KeyDisabled => altered(fleet, "disabled", "state = 'DISABLED'").await,
+        Reason::KeyExpired => key_expired(fleet).await,
+        Reason::KeyInvalid => key_invalid(fleet).await,
+        Reason::KeyUnreadable => altered(fleet, "unreadable", "sealed = zeroblob(length(sealed))").await,
+        Reason::CredentialUnavailable => credential_unavailable(fleet).await,
+        Reason::ProviderMismatch => {
+            mismatch(fleet, ResolveKeyRequest { provider: "openai".into(), ..pin("one") }).await
+        }
+        Reason::ModelNotAllowed => mismatch(fleet, ResolveKeyRequest { model: "other".into(), ..pin("one") }).await,
+        Reason::NeedUnspecified => fleet.resolve(resolve_request("workspaces/nothing")).await.unwrap_err(),
+        Reason::NoEligibleKey => no_eligible_key(fleet).await,
+        Reason::VaultUnavailable => vault_unavailable().await,
+        Reason::VaultRewound => vault_rewound(fleet).await,
+        Reason::HandshakeFailed => handshake_failed(fleet).await,
+        Reason::PayloadTooLarge => get_provider(fleet, &"x".repeat(70 * 1024)).await,
+        Reason::MalformedRequest => raw_call(fleet, "GetProviderKey", &[], b"\xff").await,
+        Reason::MethodNotFound => raw_call(fleet, "RentProviderKey", &[], b"").await,
+        Reason::ServiceNotFound => service_not_found(fleet).await,
+        Reason::DeadlineExceeded => deadline_exceeded(fleet).await,
+        Reason::StorageUnavailable => storage_unavailable(fleet).await,
+        Reason::Internal => internal(fleet).await,
+        Reason::CallerUnknown | Reason::NotAllowed => return None,
+    })
+}
+
+const WORKSPACE: &str = "workspaces/acme";
+
+async fn refused_key(fleet: &Fleet, secret: &str, change: impl Fn(&mut ProviderKey)) -> Status {
+    let mut request = create_request(WORKSPACE, "anthropic", secret);
+    change(edit(&mut request));
+    fleet.store(request).await.unwrap_err()
+}
+
+/// A good key with this slug.
+async fn stored(fleet: &Fleet, slug: &str, change: impl Fn(&mut ProviderKey)) -> ProviderKey {
+    let mut request = create_request(WORKSPACE, "anthropic", &key("good"));
+    edit(&mut request).key_slug = slug.to_owned();
+    change(edit(&mut request));
+    fleet.store(request).await.unwrap()
+}
+
+fn pin(slug: &str) -> ResolveKeyRequest {
+    ResolveKeyRequest { key_slug: slug.to_owned(), ..resolve_request(WORKSPACE) }
+}
+
+async fn slug_taken(fleet: &Fleet) -> Status {
+    stored(fleet, "taken", |_| ()).await;
+    refused_key(fleet, &key("good"), |k| k.key_slug = "taken".into()).await
+}
+
+/// One real key, and 999 copies of its row.
+async fn too_many_keys(fleet: &Fleet) -> Status {
+    const SAME: &str = "tenant, owner_user, provider, auth_type, label, masked_secret, last_four, rotation_priority, \
+        allowed_models, state, secret_version, sealed, fingerprint, create_time, creator, update_time";
+    fleet.create("workspaces/full", "anthropic", &key("good")).await.unwrap();
+    let sql = format!(
+        "INSERT INTO provider_keys (id, key_slug, {SAME}) \
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 999) \
+         SELECT printf('00000000-0000-7000-8000-%012x', i), 'copy-' || i, {SAME} \
+         FROM provider_keys, n WHERE tenant = 'workspaces/full'"
+    );
+    database::alter(&fleet.database(), &sql).await.unwrap();
+    fleet.create("workspaces/full", "anthropic", &key("good")).await.unwrap_err()
+}
+
+async fn provider_not_found(fleet: &Fleet) -> Status {
+    get_provider(fleet, "providers/nobody").await
+}
+
+async fn get_provider(fleet: &Fleet, name: &str) -> Status {
+    fleet.catalog().get_provider(GetProviderRequest { name: name.to_owned() }).await.unwrap_err()
+}
+
+async fn workspace_not_found(fleet: &Fleet) -> Status {
+    let get = GetWorkspaceRequest { name: "workspaces/nobody".into() };
+    fleet.workspaces().get_workspace(get).await.unwrap_err()
+}
+
+async fn workspace_exists(fleet: &Fleet) -> Status {
+    fleet.make_workspace("twice", Workspace::default()).await.unwrap();
+    fleet.make_workspace("twice", Workspace::default()).await.unwrap_err()
+}
+
+async fn key_revoked(fleet: &Fleet) -> Status {
+    let name = stored(fleet, "revoked", |_| ()).await.name;
+    fleet.revoke(&name).await.unwrap();
+    fleet.resolve(pin("revoked")).await.unwrap_err()
+}
+
+/// Pins a key whose row was changed behind the vault's back.
+async fn altered(fleet: &Fleet, slug: &str, change: &str) -> Status {
+    stored(fleet, slug, |_| ()).await;
+    fleet.resolve(pin(slug)).await.unwrap(); // it is the change that matters
+    let sql = format!("UPDATE provider_keys SET {change} WHERE key_slug = '{slug}'");
+    database::alter(&fleet.database(), &sql).await.unwrap();
+    fleet.resolve(pin(slug)).await.unwrap_err()
+}
+
+async fn key_expired(fleet: &Fleet) -> Status {
+    let mut soon = stored(fleet, "model", |_| ()).await.create_time.unwrap();
+    soon.seconds += 2;
+    stored(fleet, "short-lived", |k| k.expire_time = Some(soon)).await;
+    let first = fleet.resolve(pin("short-lived")).await.unwrap();
+    assert_eq!(first.expire_time, Some(soon), "no longer than the key");
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    fleet.resolve(pin("short-lived")).await.unwrap_err()
+}
+
+async fn key_invalid(fleet: &Fleet) -> Status {
+    let secret = key("good");
+    let mut request = create_request(WORKSPACE, "anthropic", &secret);
+    edit(&mut request).key_slug = "dropped".into();
+    let name = fleet.store(request).await.unwrap().name;
+    let _refusing = refuse(&fleet.provider, &secret).await;
+    fleet.test(&name).await.unwrap();
+    fleet.resolve(pin("dropped")).await.unwrap_err()
+}
+
+async fn credential_unavailable(fleet: &Fleet) -> Status {
+    let (file, _) = service_account("0123456789abcdef");
+    let request = with_secret(WORKSPACE, "vertex", secret::Kind::ServiceAccountJson(file));
+    let slug = fleet.store(request).await.unwrap().key_slug;
+    fleet.resolve(pin(&slug)).await.unwrap_err()
+}
+
+/// Pins a key that is for another need; made by the first who asks.
+async fn mismatch(fleet: &Fleet, ask: ResolveKeyRequest) -> Status {
+    if fleet.resolve(pin("one")).await.is_err() {
+        stored(fleet, "one", |k| k.allowed_models = vec!["small".into()]).await;
+    }
+    fleet.resolve(ask).await.unwrap_err()
+}
+
+async fn no_eligible_key(fleet: &Fleet) -> Status {
+    let ask = ResolveKeyRequest { category: "video".into(), ..resolve_request(WORKSPACE) };
+    fleet.resolve(ask).await.unwrap_err()
+}
+
+async fn vault_unavailable() -> Status {
+    let mut fleet = Fleet::start().await.unwrap();
+    fleet.vault.kill().unwrap();
+    let ask = ResolveKeyRequest { category: "llm".into(), ..resolve_request(WORKSPACE) };
+    fleet.resolve(ask).await.unwrap_err()
+}
+
+async fn vault_rewound(fleet: &Fleet) -> Status {
+    let token = stored(fleet, "now", |_| ()).await.consistency_token;
+    let ask = ResolveKeyRequest { consistency_token: format!("{token}0"), ..pin("now") };
+    fleet.resolve(ask).await.unwrap_err()
+}
+
+async fn handshake_failed(fleet: &Fleet) -> Status {
+    let endpoint = Endpoint::from_shared(format!("http://{}", fleet.vault.address("grpc"))).unwrap();
+    let load = LoadTenant { load_id: 1, tenant: "platform".into(), ..Default::default() };
+    let first = SubscribeRequest { message: Some(subscribe_request::Message::LoadTenant(load)) };
+    let mut client = KeyFeedClient::new(endpoint.connect_lazy());
+    client.subscribe(tokio_stream::iter([first])).await.unwrap_err()
+}
+
+async fn raw_call(fleet: &Fleet, method: &str, headers: &[(&str, &str)], body: &[u8]) -> Status {
+    let method = format!("claviger.keyvault.v1.KeyVault/{method}");
+    raw::call(fleet.vault.address("grpc"), &method, headers, body).await.unwrap()
+}
+
+async fn service_not_found(fleet: &Fleet) -> Status {
+    let endpoint = Endpoint::from_shared(format!("http://{}", fleet.vault.address("grpc"))).unwrap();
+    let request = HealthCheckRequest { service: "claviger.keyvault.v1.Rent".into() };
+    HealthClient::new(endpoint.connect_lazy()).check(request).await.unwrap_err()
+}
+
+/// Without a stub, whose own clock would end the call first.
+async fn deadline_exceeded(fleet: &Fleet) -> Status {
+    let parent = field(1, WORKSPACE.as_bytes());
+    let provider_key = field(2, &field(3, b"anthropic"));
+    let secret = field(3, &field(1, key_for("sk-ant-api03-", "slow").as_bytes()));
+    let request = [parent, provider_key, secret].concat();
+    raw_call(fleet, "CreateProviderKey", &[("grpc-timeout", "300m")], &request).await
+}
+
+async fn storage_unavailable(fleet: &Fleet) -> Status {
+    database::alter(&fleet.database(), "ALTER TABLE provider_keys RENAME TO hidden").await.unwrap();
+    let refused = fleet.keys(WORKSPACE, false).await.unwrap_err();
+    database::alter(&fleet.database(), "ALTER TABLE hidden RENAME TO provider_keys").await.unwrap();
+    fleet.keys(WORKSPACE, false).await.unwrap(); // it is back as soon as the database is
+    refused
+}
+
+async fn internal(fleet: &Fleet) -> Status {
+    let name = stored(fleet, "corrupt", |_| ()).await.name;
+    let sql = "UPDATE provider_keys SET allowed_models = '!' WHERE key_slug = 'corrupt'";
+    database::alter(&fleet.database(), sql).await.unwrap();
+    fleet.test(&name).await.unwrap_err()
+}
