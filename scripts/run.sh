@@ -10,7 +10,8 @@ export CLAVIGER_DATA_DIR=$data
 # what they listen on is read from their logs, whatever else is logged
 export CLAVIGER_LOG=${CLAVIGER_LOG:-info},claviger_runtime::server=info
 umask 077
-vault_pid= routing_pid=
+vault_pid=''
+routing_pid=''
 
 say() { printf '%s\n' "$*"; }
 
@@ -47,6 +48,7 @@ started() {
     return 1
 }
 
+# shellcheck disable=SC2329 # the trap invokes it
 stop() {
     trap - EXIT INT TERM
     for pid in $routing_pid $vault_pid; do

@@ -198,7 +198,12 @@ fn other_cases() -> Vec<Case> {
         ("brave", 422, json!({"error": {"code": "VALIDATION"}}), BadRequest),
         ("exa", 402, json!({"error": "x", "tag": "API_KEY_BUDGET_EXCEEDED"}), QuotaExhausted),
         ("exa", 401, json!({"error": "x", "tag": "INVALID_API_KEY"}), InvalidKey),
-        // rules of any provider, and none
+    ]
+}
+
+/// Rules of any provider, and none.
+fn common_cases() -> Vec<Case> {
+    vec![
         ("mistral", 401, json!({"detail": "Invalid API Key"}), InvalidKey),
         ("mistral", 402, json!({}), QuotaExhausted),
         ("mistral", 403, json!({}), Forbidden),
@@ -215,7 +220,7 @@ fn other_cases() -> Vec<Case> {
 }
 
 fn cases() -> Vec<Case> {
-    [anthropic_cases(), openai_cases(), google_cases(), openrouter_cases(), other_cases()].concat()
+    [anthropic_cases(), openai_cases(), google_cases(), openrouter_cases(), other_cases(), common_cases()].concat()
 }
 
 #[test]

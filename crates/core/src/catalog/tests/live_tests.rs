@@ -35,7 +35,18 @@ use Shows::{Invalid, LimitedLive, Nothing, Quota, Restricted, Valid};
 type Case = (&'static str, u16, Value, Shows);
 
 fn tests_with_rules() -> Vec<Case> {
-    let mut cases = vec![
+    let mut cases = [language_models(), others()].concat();
+    for id in ["openai", "dalle", "openai-tts"] {
+        cases.push((id, 403, json!({"error": {"message": "Country, region, or territory not supported"}}), Nothing));
+    }
+    for id in ["fal", "fal-video"] {
+        cases.push((id, 404, json!({}), Nothing));
+    }
+    cases
+}
+
+fn language_models() -> Vec<Case> {
+    vec![
         ("anthropic", 404, json!({"error": {"type": "not_found_error"}}), Invalid),
         ("openrouter", 200, json!({"data": {"is_management_key": true, "limit_remaining": 5}}), Invalid),
         ("openrouter", 200, json!({"data": {"is_provisioning_key": true}}), Invalid),
@@ -76,6 +87,11 @@ fn tests_with_rules() -> Vec<Case> {
         ("together", 403, json!({}), Nothing),
         ("fireworks", 403, json!({}), Invalid),
         ("bedrock", 403, json!({"message": "Authentication failed"}), Nothing),
+    ]
+}
+
+fn others() -> Vec<Case> {
+    vec![
         ("stability", 200, json!({"credits": 0.0}), Quota),
         ("stability", 200, json!({"credits": 12.5}), Valid),
         ("runway", 200, json!({"creditBalance": 0}), Quota),
@@ -97,14 +113,7 @@ fn tests_with_rules() -> Vec<Case> {
         ("serper", 200, json!({"credits": 0}), Quota),
         ("serper", 200, json!({"balance": 2500}), Valid),
         ("brave", 403, json!({}), Nothing),
-    ];
-    for id in ["openai", "dalle", "openai-tts"] {
-        cases.push((id, 403, json!({"error": {"message": "Country, region, or territory not supported"}}), Nothing));
-    }
-    for id in ["fal", "fal-video"] {
-        cases.push((id, 404, json!({}), Nothing));
-    }
-    cases
+    ]
 }
 
 /// Answers that a reader of status codes alone gets wrong.
