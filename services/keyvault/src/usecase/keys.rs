@@ -118,5 +118,6 @@ impl Keys {
 }
 
 fn not_found(name: &KeyName) -> Fault {
-    Fault::new(Reason::KeyNotFound, "no such key").resource("claviger.dev/ProviderKey", name.to_string())
+    // the id alone: the rest of the name is the caller's text
+    Fault::new(Reason::KeyNotFound, "no such key").resource("claviger.dev/ProviderKey", name.id.to_string())
 }
