@@ -16,7 +16,7 @@ use crate::health::Health;
 use crate::layers::{CallLayer, Calls};
 use crate::metrics::{self, Metrics};
 use crate::server::{self, Server, Transport};
-use crate::shutdown::{self, Supervisor};
+use crate::shutdown::{self, Signals, Supervisor};
 use crate::{listen, reflection, telemetry};
 
 /// An address to listen on, and the environment variable that gave it.
@@ -66,6 +66,7 @@ pub enum Error {
 pub struct Shell {
     /// Owns the process's tasks.
     pub supervisor: Supervisor,
+    signals: Signals,
     common: Common,
     services: Vec<String>,
     listeners: Listeners,
@@ -96,9 +97,21 @@ impl Shell {
         if common.dev {
             tracing::warn!("INSECURE development mode: plaintext, callers are not identified, loopback alone");
         }
+        // as process 1 of a container nobody else would listen, and opening the database may take its time
+        let signals = Signals::new()?;
         let (metrics, health) = (metrics::install()?, Health::new(services).await);
         let services = services.iter().copied().map(str::to_owned).collect();
-        Ok(Self { supervisor: Supervisor::new(), common, services, listeners, transport, health, telemetry, metrics })
+        Ok(Self {
+            supervisor: Supervisor::new(),
+            signals,
+            common,
+            services,
+            listeners,
+            transport,
+            health,
+            telemetry,
+            metrics,
+        })
     }
 
     /// Health and reflection, to add services to. `descriptors` are encoded `FileDescriptorSet`s of all that they speak.
@@ -121,7 +134,7 @@ impl Shell {
         F: Future<Output = Result<(), E>> + Send + 'static,
         E: Display + Send + 'static,
     {
-        let Self { supervisor, common, listeners, transport, health, telemetry, metrics, services: _ } = self;
+        let Self { supervisor, signals, common, listeners, transport, health, telemetry, metrics, services: _ } = self;
         let grace = common.shutdown_grace;
         let grpc = server::Config::new("grpc", listeners.grpc.address, transport).with_grace(grace);
         let grpc = Server::bind(grpc).await?;
@@ -134,7 +147,7 @@ impl Shell {
         supervisor.spawn("health", probes.serve(health.routes(supervisor.background()), supervisor.background()));
         supervisor.spawn("metrics", metrics.serve(supervisor.background()));
         supervisor.spawn("readiness", health.clone().watch(ready, shutdown));
-        Ok(supervisor.run(health, telemetry).await?)
+        Ok(supervisor.run_until(signals, health, telemetry).await?)
     }
 }
 

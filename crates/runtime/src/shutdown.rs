@@ -116,7 +116,14 @@ impl Supervisor {
     /// # Errors
     /// [`Error::Stopped`] names the task that broke, before the shutdown or during it.
     pub async fn run(self, health: Health, telemetry: Guard) -> Result<(), Error> {
-        let mut signals = Signals::new().map_err(Error::Signals)?;
+        self.run_until(Signals::new()?, health, telemetry).await
+    }
+
+    /// The same with signals that were listened for earlier, so that none of the time before is lost.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`], as [`Supervisor::run`].
+    pub async fn run_until(self, mut signals: Signals, health: Health, telemetry: Guard) -> Result<(), Error> {
         let broken = self.until_end(&mut signals).await;
         tokio::select! {
             () = self.drain(&health) => {}
@@ -184,14 +191,20 @@ async fn outcome<T, E: fmt::Display>(name: &'static str, task: impl Future<Outpu
     }
 }
 
-struct Signals {
+/// SIGTERM and SIGINT. From when it is made on, they end the process through [`Supervisor::run_until`] alone.
+pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    /// Listens from now on. Within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`Error::Signals`].
+    pub fn new() -> Result<Self, Error> {
+        let listen = |kind| signal(kind).map_err(Error::Signals);
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }
 
     async fn next(&mut self) -> &'static str {
