@@ -7,6 +7,11 @@ set -m # each service in a process group of its own: Ctrl-C reaches this script 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 data=${CLAVIGER_DATA_DIR:-$root/.data}
 export CLAVIGER_DATA_DIR=$data
+# only what a person calls has a fixed port, so that a second pair needs no more than two settings
+export CLAVIGER_KEYVAULT_HEALTH_LISTEN=${CLAVIGER_KEYVAULT_HEALTH_LISTEN:-127.0.0.1:0}
+export CLAVIGER_ROUTING_HEALTH_LISTEN=${CLAVIGER_ROUTING_HEALTH_LISTEN:-127.0.0.1:0}
+export CLAVIGER_KEYVAULT_METRICS_LISTEN=${CLAVIGER_KEYVAULT_METRICS_LISTEN:-127.0.0.1:0}
+export CLAVIGER_ROUTING_METRICS_LISTEN=${CLAVIGER_ROUTING_METRICS_LISTEN:-127.0.0.1:0}
 # what they listen on is read from their logs, whatever else is logged
 export CLAVIGER_LOG=${CLAVIGER_LOG:-info},claviger_runtime::server=info
 umask 077
@@ -23,9 +28,9 @@ build() {
     bin=$(cd "$root" && cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/$profile
 }
 
-# address LOG: where a service listens, as it logged; nothing yet if it does not.
+# address LOG SERVER: where a service's server listens, as it logged; nothing yet if it does not.
 address() {
-    sed -n 's/.*"address":"\([^"]*\)","server":"grpc".*/\1/p' "$1" | tail -n 1
+    sed -n 's/.*"address":"\([^"]*\)","server":"'"$2"'".*/\1/p' "$1" | tail -n 1
 }
 
 # started NAME PID LOG: waits until the service is ready; says why if it is not.
@@ -37,7 +42,7 @@ started() {
             tail -n 3 "$log" >&2
             return 1
         fi
-        at=$(address "$log")
+        at=$(address "$log" grpc)
         if [ -n "$at" ] && "$bin/claviger-keyvault" health --address "$at" 2>/dev/null; then
             say "$name is ready"
             return 0
@@ -60,19 +65,21 @@ stop() {
 
 lines() {
     local grpcurl=grpcurl vault=$1 routing=$2
-    if ! command -v grpcurl >/dev/null && [ -x "$root/.tools/bin/grpcurl" ]; then grpcurl=$root/.tools/bin/grpcurl; fi
+    if ! command -v grpcurl >/dev/null && [ -x "$root/.tools/bin/grpcurl" ]; then
+        printf -v grpcurl %q "$root/.tools/bin/grpcurl"
+    fi
     cat <<TEXT
 
-  keyvault  $vault      log $data/keyvault.log
-  routing   $routing      log $data/routing.log
+  keyvault  $vault      log $data/keyvault.log, metrics http://$(address "$data/keyvault.log" metrics)/metrics
+  routing   $routing      log $data/routing.log, metrics http://$(address "$data/routing.log" metrics)/metrics
   data      $data (database keyvault.db, master key master.key)
 
-Development mode: INSECURE, plaintext, on this machine alone. Paste these into another terminal$(
-        command -v "$grpcurl" >/dev/null || printf '\n(grpcurl is missing: scripts/tools.sh go puts it into .tools/bin)'
+Development mode: INSECURE, plaintext, on this machine alone. Paste these into another terminal, one by one$(
+        [ "$grpcurl" != grpcurl ] || command -v grpcurl >/dev/null || printf '\n(grpcurl is missing: scripts/tools.sh go puts it into .tools/bin)'
     ):
 
-# 1. store an Anthropic key; it asks for the key and shows nothing of it
-read -rs KEY && printf '{"parent":"workspaces/acme","provider_key":{"provider":"anthropic","label":"first"},"secret":{"api_key":"%s"},"verification":"VERIFICATION_IF_POSSIBLE"}' "\$KEY" | $grpcurl -plaintext -d @ $vault claviger.keyvault.v1.KeyVault/CreateProviderKey; unset KEY
+# 1. store an Anthropic key: asks for it, shows nothing of it, tests it at Anthropic (VERIFICATION_SKIP stores a made-up one)
+printf 'Anthropic key: ' >&2; read -rs KEY && printf '{"parent":"workspaces/acme","provider_key":{"provider":"anthropic","label":"first"},"secret":{"api_key":"%s"},"verification":"VERIFICATION_IF_POSSIBLE"}' "\$KEY" | $grpcurl -plaintext -d @ $vault claviger.keyvault.v1.KeyVault/CreateProviderKey; unset KEY
 
 # 2. list the workspace's keys
 $grpcurl -plaintext -d '{"parent":"workspaces/acme"}' $vault claviger.keyvault.v1.KeyVault/ListProviderKeys
@@ -97,11 +104,11 @@ trap 'exit 0' INT TERM
 "$bin/claviger-keyvault" serve --dev --data-dir "$data" 2>"$data/keyvault.log" &
 vault_pid=$!
 started keyvault "$vault_pid" "$data/keyvault.log"
-vault=$(address "$data/keyvault.log")
+vault=$(address "$data/keyvault.log" grpc)
 CLAVIGER_KEYVAULT_URL=http://$vault "$bin/claviger-routing" serve --dev 2>"$data/routing.log" &
 routing_pid=$!
 started routing "$routing_pid" "$data/routing.log"
-lines "$vault" "$(address "$data/routing.log")"
+lines "$vault" "$(address "$data/routing.log" grpc)"
 while kill -0 "$vault_pid" 2>/dev/null && kill -0 "$routing_pid" 2>/dev/null; do sleep 0.5; done
 say "a service ended by itself; see $data/keyvault.log and $data/routing.log" >&2
 exit 1

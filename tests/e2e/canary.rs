@@ -86,6 +86,7 @@ fn assert_search_works(places: &Places, canaries: &Canaries) {
     let planted = |marker: &Marker| places.find(marker).join("\n");
     let (label, request_id) = (planted(&canaries.label), planted(&canaries.request_id));
     assert!(label.contains("stopped data/keyvault.db") && label.contains("answers"), "{label}");
+    assert!(label.contains("running data/keyvault.db-wal"), "the write-ahead log is searched: {label}");
     for place in ["keyvault's log", "routing's log", "traces", "stopped data/keyvault.db"] {
         assert!(request_id.contains(place), "{place}: {request_id}");
     }

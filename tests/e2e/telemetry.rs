@@ -34,7 +34,7 @@ async fn a_resolve_is_one_trace_from_the_caller_through_routing_into_the_vault()
     assert_eq!(resolve.service, "claviger-routing");
     assert_eq!(resolve.attribute("rpc.system.name"), Some("grpc"));
     assert_eq!(resolve.attribute("rpc.method"), Some(RESOLVE));
-    assert_eq!(resolve.attribute("rpc.status_code"), Some("OK"));
+    assert_eq!(resolve.attribute("rpc.response.status_code"), Some("OK"));
     assert_eq!(resolve.attribute("error.type"), None);
 
     let loads: Vec<_> = all.iter().filter(|span| span.name == LOAD).collect();
@@ -57,12 +57,15 @@ async fn a_refused_call_s_span_says_why_and_the_audit_row_names_the_trace() {
 
     let all = spans(&collector, TRACE, 3).await;
     let creates: Vec<_> = all.iter().filter(|span| span.name == CREATE).collect();
-    let codes: Vec<_> = creates.iter().map(|span| span.attribute("rpc.status_code").unwrap()).collect();
+    let codes: Vec<_> = creates.iter().map(|span| span.attribute("rpc.response.status_code").unwrap()).collect();
     assert_eq!(codes, ["OK", "UNAVAILABLE"]);
     assert!(!creates[0].failed && creates[1].failed, "UNAVAILABLE is the server's");
     let get = only(&all, GET);
     assert_eq!((get.service.as_str(), get.parent.as_str()), ("claviger-keyvault", PARENT));
-    assert_eq!((get.attribute("rpc.status_code"), get.attribute("error.type")), (Some("NOT_FOUND"), Some("NOT_FOUND")));
+    assert_eq!(
+        (get.attribute("rpc.response.status_code"), get.attribute("error.type")),
+        (Some("NOT_FOUND"), Some("NOT_FOUND"))
+    );
     assert!(!get.failed, "NOT_FOUND is the caller's");
 
     let events = audit::events(&fleet.database()).await.unwrap();
@@ -107,10 +110,10 @@ async fn each_call_leaves_one_parseable_line_and_answers_its_request_id() {
     let calls = access_lines(&fleet.vault, list, 2).await;
     let ids: Vec<_> = calls.iter().map(|line| line["fields"]["request.id"].as_str().unwrap()).collect();
     assert_eq!(ids, ["job-7", &made]);
-    assert!(calls.iter().all(|line| line["fields"]["rpc.status_code"] == "OK"), "{calls:?}");
+    assert!(calls.iter().all(|line| line["fields"]["rpc.response.status_code"] == "OK"), "{calls:?}");
     let gets = access_lines(&fleet.vault, GET, 5).await;
     assert_eq!(gets[4]["fields"]["request.id"], "job-8");
-    assert_eq!(gets[4]["fields"]["rpc.status_code"], "INVALID_ARGUMENT");
+    assert_eq!(gets[4]["fields"]["rpc.response.status_code"], "INVALID_ARGUMENT");
     lines(&fleet.routing.log());
 }
 

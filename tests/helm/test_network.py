@@ -141,7 +141,7 @@ def test_who_may_call(values):
 def test_who_may_be_called(values):
     objects = render(values)
     found = policies(objects)
-    otlp = {"minimal": set(), "closed": {(443, "TCP")}, "full": {(4317, "TCP")}}[values]
+    otlp = {"minimal": set(), "closed": {(80, "TCP")}, "full": {(4317, "TCP")}}[values]
     extra = {"keyvault": {(11434, "TCP")}, "routing": {(9, "TCP")}} if values == "full" else {"keyvault": set(), "routing": set()}
     allowed = {name: set().union(*(ports(rule) for rule in found[name]["egress"])) for name in PORTS}
     assert allowed["keyvault"] == DNS | {(443, "TCP")} | otlp | extra["keyvault"]

@@ -32,8 +32,8 @@ pub struct Common {
     #[arg(long, env = "CLAVIGER_SHUTDOWN_GRACE", default_value = "20", value_name = "SECONDS", value_parser = seconds)]
     pub shutdown_grace: Duration,
 
-    /// Largest request message accepted, in bytes
-    #[arg(long, env = "CLAVIGER_MAX_REQUEST_BYTES", default_value_t = DEFAULT_MAX_REQUEST_BYTES, value_name = "BYTES")]
+    /// Largest request message accepted, in bytes, at least 1024; messages that carry a secret may have 128 KiB all the same
+    #[arg(long, env = "CLAVIGER_MAX_REQUEST_BYTES", default_value_t = DEFAULT_MAX_REQUEST_BYTES, value_name = "BYTES", value_parser = request_bytes)]
     pub max_request_bytes: usize,
 
     /// The certificate of this service.
@@ -81,6 +81,11 @@ impl Tls {
             (.., None) => Err(listen::Error::TlsFileMissing("CLAVIGER_TLS_CLIENT_CA")),
         }
     }
+}
+
+fn request_bytes(text: &str) -> Result<usize, &'static str> {
+    const LEAST: usize = 1024;
+    text.parse().ok().filter(|bytes| *bytes >= LEAST).ok_or("must be a number of bytes, at least 1024")
 }
 
 fn seconds(text: &str) -> Result<Duration, std::num::ParseIntError> {

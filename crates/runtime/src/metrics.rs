@@ -13,7 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::server::{self, Drain};
 
-/// Seconds that calls took; labels `rpc_system_name`, `rpc_method`, `rpc_status_code`.
+/// Seconds that calls took; labels `rpc_system_name`, `rpc_method`, `rpc_response_status_code`.
 pub const CALL_DURATION: &str = "rpc_server_call_duration_seconds";
 
 /// From half a millisecond, which most calls stay under, to the default deadline.

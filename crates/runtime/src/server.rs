@@ -104,7 +104,7 @@ impl Config {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The address cannot be listened on.
-    #[error("cannot listen on {address} ({server})")]
+    #[error("cannot listen on {address} (the {server} server; its --…listen flag moves it)")]
     Bind {
         /// The server's name.
         server: &'static str,

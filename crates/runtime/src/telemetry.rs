@@ -37,6 +37,9 @@ pub enum Error {
     /// The OTLP endpoint cannot be used.
     #[error("OTEL_EXPORTER_OTLP_ENDPOINT: not a usable OTLP/gRPC endpoint")]
     Otlp(#[source] opentelemetry_otlp::ExporterBuildError),
+    /// The OTLP endpoint is not one of plain gRPC.
+    #[error("OTEL_EXPORTER_OTLP_ENDPOINT: must be http://host:port; put a collector beside the service for TLS")]
+    OtlpScheme,
     /// A subscriber stands already.
     #[error("telemetry is installed already")]
     Installed(#[source] tracing_subscriber::util::TryInitError),
@@ -89,6 +92,9 @@ fn provider(config: &Config) -> Result<SdkTracerProvider, Error> {
     let Some(endpoint) = config.otlp_endpoint.as_ref().filter(|text| !text.is_empty()) else {
         return Ok(provider.build());
     };
+    if !endpoint.starts_with("http://") {
+        return Err(Error::OtlpScheme);
+    }
     let exporter = SpanExporter::builder().with_tonic().with_endpoint(endpoint).build().map_err(Error::Otlp)?;
     Ok(provider.with_batch_exporter(exporter).build())
 }

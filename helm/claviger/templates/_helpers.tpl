@@ -54,9 +54,9 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- end -}}
 {{- end -}}
 
-{{/* The port of the trace collector: the endpoint's own, or that of its scheme. */}}
+{{/* The port of the trace collector: the endpoint's own, or HTTP's. */}}
 {{- define "claviger.otlpPort" -}}
 {{- $url := urlParse .Values.otlp.endpoint -}}
 {{- $port := regexFind "[0-9]+$" (regexFind ":[0-9]+$" $url.host) -}}
-{{- default (ternary "443" "80" (eq $url.scheme "https")) $port -}}
+{{- default "80" $port -}}
 {{- end -}}

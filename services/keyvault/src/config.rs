@@ -91,7 +91,8 @@ pub struct Serve {
     #[arg(long, env = "CLAVIGER_CATALOG_FILE", value_name = "FILE")]
     pub catalog_file: Option<PathBuf>,
 
-    /// Hosts or CIDRs, separated by commas, that live tests may reach although they are private (a local Ollama, say)
+    /// Hosts (host or host:port) or CIDRs, separated by commas, that keys may be for and tests may reach although they are
+    /// private (a local Ollama, say); to listed hosts plain HTTP is allowed too
     #[arg(long, env = "CLAVIGER_EGRESS_ALLOW", default_value = "", value_name = "LIST")]
     pub egress_allow: String,
 
@@ -103,7 +104,7 @@ pub struct Serve {
     #[arg(long, env = "CLAVIGER_ROUTING_ID", value_name = "SPIFFE URI")]
     pub routing_id: Option<String>,
 
-    /// Refuse keys for workspaces without a record, instead of making the record with the first key
+    /// Refuse keys for workspaces without a record, instead of making the record with the first key (always so outside --dev)
     #[arg(long, env = "CLAVIGER_EXPLICIT_WORKSPACES", value_parser = clap::builder::BoolishValueParser::new())]
     pub explicit_workspaces: bool,
 

@@ -36,9 +36,9 @@ async fn serve(settings: Serve) -> anyhow::Result<()> {
     let identity = identity(&settings)?;
     let shell = Shell::start(settings.common.clone(), "claviger-routing", &[ROUTING], listeners(&settings)).await?;
     let catalog = Arc::new(catalog(settings.catalog_file.as_deref())?);
-    let channel = client::channel(&vault(&settings)?).context("CLAVIGER_KEYVAULT_URL")?;
+    let channel = client::channel(&vault(&settings)?).map_err(unusable)?;
     let (feed, asks) = feed::feed();
-    let link = Link::new(channel, sha256_hex(&catalog.canonical_text()));
+    let link = Link::new(settings.keyvault_url.clone(), channel, sha256_hex(&catalog.canonical_text()));
     shell.supervisor.spawn("feed", link.run(asks, shell.supervisor.background()));
     let resolver = Resolver::new(feed.clone(), catalog, settings.implicit_workspaces());
     let routes = routes(&settings, &shell, resolver)?;
@@ -90,6 +90,16 @@ fn vault(settings: &Serve) -> anyhow::Result<client::Config> {
         }
     };
     Ok(client::Config { target, security })
+}
+
+/// Names the setting that is at fault.
+fn unusable(error: client::Error) -> anyhow::Error {
+    let setting = match error {
+        client::Error::Target => "CLAVIGER_KEYVAULT_URL",
+        client::Error::ServerName => "CLAVIGER_KEYVAULT_SERVER_NAME",
+        client::Error::Tls(_) => "CLAVIGER_TLS_CERT, CLAVIGER_TLS_KEY, CLAVIGER_KEYVAULT_CA",
+    };
+    anyhow::Error::new(error).context(setting)
 }
 
 fn is_loopback(host: &str) -> bool {

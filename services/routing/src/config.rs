@@ -56,7 +56,7 @@ pub struct Serve {
     #[arg(long, env = "CLAVIGER_TRUST_DOMAIN", value_name = "DOMAIN")]
     pub trust_domain: Option<String>,
 
-    /// Refuse workspaces without a record, instead of treating them as empty ones
+    /// Refuse workspaces without a record, instead of treating them as empty ones (always so outside --dev)
     #[arg(long, env = "CLAVIGER_EXPLICIT_WORKSPACES", value_parser = clap::builder::BoolishValueParser::new())]
     pub explicit_workspaces: bool,
 

@@ -5,6 +5,7 @@ use claviger_proto::keyvault_v1::provider_key::State;
 use claviger_proto::routing_v1::ResolveKeyRequest;
 use claviger_tests::fleet::resolve_request;
 use claviger_tests::{Fleet, key, reason, refuse};
+use tonic_types::StatusExt;
 
 use super::test_result;
 
@@ -46,6 +47,35 @@ async fn everything_is_there_after_a_crash_of_both() {
     let pin = ResolveKeyRequest { key_slug: "anthropic".into(), ..resolve_request("workspaces/acme") };
     assert_eq!(reason(&fleet.resolve(pin).await.unwrap_err()), "KEY_REVOKED");
     assert_eq!(reason(&fleet.test(&gone.name).await.unwrap_err()), "KEY_REVOKED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_owner_s_key_is_tested_and_revoked_alike() {
+    let fleet = Fleet::start().await.unwrap();
+    for parent in ["workspaces/acme", "workspaces/acme/users/ann", "platform"] {
+        let secret = key("good");
+        let stored = fleet.create(parent, "anthropic", &secret).await.unwrap();
+        assert!(stored.name.starts_with(&format!("{parent}/keys/")), "{}", stored.name);
+        let refusing = refuse(&fleet.provider, &secret).await;
+        assert_eq!(fleet.test(&stored.name).await.unwrap().state(), State::Invalid, "{parent}");
+        drop(refusing);
+        assert_eq!(fleet.test(&stored.name).await.unwrap().state(), State::Active, "{parent}");
+        fleet.revoke(&stored.name).await.unwrap();
+        assert_eq!(reason(&fleet.test(&stored.name).await.unwrap_err()), "KEY_REVOKED", "{parent}");
+        assert!(fleet.keys(parent, false).await.unwrap().is_empty(), "{parent}");
+        assert_eq!(fleet.keys(parent, true).await.unwrap().len(), 1, "{parent}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_key_is_named_by_its_id_alone() {
+    let fleet = Fleet::start().await.unwrap();
+    let id = uuid::Uuid::now_v7();
+    let missing = fleet.test(&format!("workspaces/acme/users/sk-my-secret/keys/{id}")).await.unwrap_err();
+    assert_eq!(reason(&missing), "KEY_NOT_FOUND");
+    let resource = missing.get_error_details().resource_info().cloned().unwrap();
+    assert_eq!((resource.resource_type.as_str(), resource.resource_name), ("claviger.dev/ProviderKey", id.to_string()));
+    assert!(!format!("{missing:?}").contains("sk-my-secret"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -92,7 +92,7 @@ pub(super) async fn metrics(process: &Process, method: &str, path: &str) -> (u16
 
 /// How many calls of a method ended with a code.
 pub(super) fn sample(text: &str, method: &str, code: &str) -> Option<u64> {
-    let labels = [format!("rpc_method=\"{method}\""), format!("rpc_status_code=\"{code}\"")];
+    let labels = [format!("rpc_method=\"{method}\""), format!("rpc_response_status_code=\"{code}\"")];
     let mut lines = text.lines().filter(|line| line.starts_with("rpc_server_call_duration_seconds_count{"));
     let line = lines.find(|line| labels.iter().all(|label| line.contains(label)))?;
     line.rsplit(' ').next()?.parse().ok()

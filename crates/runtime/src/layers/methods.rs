@@ -68,7 +68,7 @@ impl Method {
                 crate::metrics::CALL_DURATION,
                 "rpc_system_name" => "grpc",
                 "rpc_method" => self.name.clone(),
-                "rpc_status_code" => code_name(code),
+                "rpc_response_status_code" => code_name(code),
             )
         })
     }

@@ -53,7 +53,7 @@ impl Record {
         }
         let elapsed = self.start.elapsed();
         self.method.duration(code).record(elapsed);
-        self.span.record("rpc.status_code", code_name(code));
+        self.span.record("rpc.response.status_code", code_name(code));
         if code != Code::Ok {
             self.span.record("error.type", code_name(code));
         }
@@ -71,7 +71,7 @@ impl Record {
                     target: "claviger::access",
                     $level,
                     rpc.method = %self.method.name,
-                    rpc.status_code = code_name(code),
+                    rpc.response.status_code = code_name(code),
                     duration_ms,
                     peer = self.peer.map(tracing::field::display),
                     request.id = %self.id,

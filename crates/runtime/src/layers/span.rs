@@ -23,7 +23,7 @@ pub(super) fn of(request: &Request<Body>, method: &Method, id: &RequestId) -> Sp
                 otel.status_code = Empty,
                 rpc.system.name = "grpc",
                 rpc.method = %method.name,
-                rpc.status_code = Empty,
+                rpc.response.status_code = Empty,
                 error.type = Empty,
                 request.id = %id,
             )

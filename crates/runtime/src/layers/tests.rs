@@ -115,9 +115,9 @@ async fn methods_that_are_not_served_share_one_label() {
         let _ = call(&channel, &format!("evil.v1.Evil/Method{invented}"), &[]).await;
     }
     let text = metrics.render();
-    let ok = r#"rpc_server_call_duration_seconds_count{rpc_system_name="grpc",rpc_method="test.v1.Test/Ok",rpc_status_code="OK"}"#;
+    let ok = r#"rpc_server_call_duration_seconds_count{rpc_system_name="grpc",rpc_method="test.v1.Test/Ok",rpc_response_status_code="OK"}"#;
     assert!(text.contains(ok), "{text}");
-    assert!(text.contains(r#"rpc_method="_OTHER",rpc_status_code="UNIMPLEMENTED",le="0.0005""#), "{text}");
+    assert!(text.contains(r#"rpc_method="_OTHER",rpc_response_status_code="UNIMPLEMENTED",le="0.0005""#), "{text}");
     assert!(!text.contains("evil"), "{text}");
 }
 
@@ -128,7 +128,7 @@ async fn a_call_that_its_caller_abandons_is_recorded() {
     let call = call(&channel, "Slow", &[("x-millis", "60000")]);
     assert!(tokio::time::timeout(Duration::from_millis(200), call).await.is_err());
     for _ in 0..50 {
-        if metrics.render().contains(r#"rpc_method="test.v1.Test/Slow",rpc_status_code="CANCELLED""#) {
+        if metrics.render().contains(r#"rpc_method="test.v1.Test/Slow",rpc_response_status_code="CANCELLED""#) {
             return;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -90,11 +90,15 @@ impl Connections {
             Ok(Ok(tls)) => return Some(Stream::tls(tls)),
             Ok(Err(error)) => {
                 refused("handshake");
-                tracing::info!(peer = ?address, error = &error as &dyn std::error::Error, "TLS handshake refused");
+                tracing::info!(
+                    peer = address.map(tracing::field::display),
+                    error = &error as &dyn std::error::Error,
+                    "TLS handshake refused"
+                );
             }
             Err(_) => {
                 refused("handshake_timeout");
-                tracing::info!(peer = ?address, "TLS handshake timed out");
+                tracing::info!(peer = address.map(tracing::field::display), "TLS handshake timed out");
             }
         }
         None

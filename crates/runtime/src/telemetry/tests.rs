@@ -78,7 +78,7 @@ async fn the_callers_trace_is_continued_whatever_the_log_filter() {
     assert_eq!(span.span_kind, SpanKind::Server);
     assert_eq!(attribute(span, "rpc.system.name").unwrap(), "grpc");
     assert_eq!(attribute(span, "rpc.method").unwrap(), "test.v1.Test/Trace");
-    assert_eq!(attribute(span, "rpc.status_code").unwrap(), "NOT_FOUND");
+    assert_eq!(attribute(span, "rpc.response.status_code").unwrap(), "NOT_FOUND");
     assert_eq!(attribute(span, "error.type").unwrap(), "NOT_FOUND");
     assert_eq!(attribute(span, "request.id").unwrap(), "job-7");
     assert_eq!(span.status, SpanStatus::Unset, "NOT_FOUND is the caller's");
@@ -101,7 +101,7 @@ async fn server_faults_mark_the_span_and_unknown_methods_name_nothing() {
     let names: Vec<_> = spans.iter().map(|span| span.name.as_ref()).collect();
     assert_eq!(names, ["test.v1.Test/Panic", "_OTHER", "test.v1.Test/Ok"], "probes are not traced");
     assert!(matches!(spans[0].status, SpanStatus::Error { .. }));
-    assert_eq!(attribute(&spans[2], "rpc.status_code").unwrap(), "OK");
+    assert_eq!(attribute(&spans[2], "rpc.response.status_code").unwrap(), "OK");
     assert_eq!(attribute(&spans[2], "error.type"), None);
     assert!(!observed.lines.text().contains("evil") && !observed.lines.text().contains("hunter2"));
 }
@@ -120,12 +120,15 @@ async fn each_call_leaves_one_json_line_with_its_trace() {
     assert_eq!(lines[0]["trace_id"], TRACE);
     assert_eq!(lines[0]["span_id"].as_str().unwrap().len(), 16);
     assert_eq!(lines[0]["fields"]["rpc.method"], "test.v1.Test/Ok");
-    assert_eq!(lines[0]["fields"]["rpc.status_code"], "OK");
+    assert_eq!(lines[0]["fields"]["rpc.response.status_code"], "OK");
     assert_eq!(lines[0]["fields"]["request.id"], "job-9");
     assert_eq!(lines[0]["span"]["request.id"], "job-9");
     assert!(lines[0]["fields"]["duration_ms"].as_f64().unwrap() > 0.0);
     assert!(lines[0]["fields"]["peer"].as_str().unwrap().starts_with("127.0.0.1:"));
-    assert_eq!((&lines[1]["level"], &lines[1]["fields"]["rpc.status_code"]), (&"WARN".into(), &"INTERNAL".into()));
+    assert_eq!(
+        (&lines[1]["level"], &lines[1]["fields"]["rpc.response.status_code"]),
+        (&"WARN".into(), &"INTERNAL".into())
+    );
     let listening = observed.lines.with_message("listening");
     assert_eq!(listening[0]["fields"]["server"], "test");
     assert!(listening[0]["fields"]["address"].as_str().unwrap().starts_with("127.0.0.1:"));

@@ -35,6 +35,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// Why a subscription ended.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
+    /// No connection: the texts of its causes, none of which holds a secret.
+    #[error("cannot connect: {0}")]
+    Connect(String),
     /// The vault refused or broke off.
     #[error("the vault ended the subscription ({0})")]
     Refused(tonic::Code),
@@ -51,13 +54,17 @@ pub enum LinkError {
 
 impl From<tonic::Status> for LinkError {
     fn from(status: tonic::Status) -> Self {
-        Self::Refused(status.code())
+        // only a status that this side made has a cause
+        let causes = std::iter::successors(std::error::Error::source(&status), |error| error.source());
+        let causes: Vec<_> = causes.map(ToString::to_string).collect();
+        if causes.is_empty() { Self::Refused(status.code()) } else { Self::Connect(causes.join(": ")) }
     }
 }
 
 /// Keeps the link.
 #[derive(Debug)]
 pub struct Link {
+    vault: String,
     channel: Channel,
     replica: Uuid,
     catalog_digest: String,
@@ -67,10 +74,10 @@ pub struct Link {
 type Pending = HashMap<u64, (Load, TenantView)>;
 
 impl Link {
-    /// To a vault. `catalog_digest` is of our own catalog.
+    /// To a vault, whose address is for the log. `catalog_digest` is of our own catalog.
     #[must_use]
-    pub fn new(channel: Channel, catalog_digest: String) -> Self {
-        Self { channel, replica: Uuid::now_v7(), catalog_digest }
+    pub fn new(vault: String, channel: Channel, catalog_digest: String) -> Self {
+        Self { vault, channel, replica: Uuid::now_v7(), catalog_digest }
     }
 
     /// Subscribes, and subscribes again when that ends, until shutdown. A subscription that ended after it was up (the
@@ -93,7 +100,7 @@ impl Link {
                 wait = FIRST_WAIT;
                 continue;
             }
-            tracing::warn!(reason = %ended, retry_in = ?wait, "no link to the vault");
+            tracing::warn!(vault = self.vault, reason = %ended, retry_in = ?wait, "no link to the vault");
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
                 () = refuse_for(wait, &mut backlog, &mut asks.queue) => {}

@@ -83,7 +83,7 @@ async fn linked(script: Script) -> (Feed, Arc<AtomicUsize>) {
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy();
     let (feed, asks) = feed();
-    tokio::spawn(Link::new(channel, String::new()).run(asks, CancellationToken::new()));
+    tokio::spawn(Link::new(address.to_string(), channel, String::new()).run(asks, CancellationToken::new()));
     (feed, subscriptions)
 }
 
