@@ -1,9 +1,9 @@
 //! Where a secret goes: to its provider in the documented header, to the caller in the same one, and nowhere else.
 
 use claviger_proto::keyvault_v1::key_test::Result as Tested;
-use claviger_proto::keyvault_v1::{AuthType, secret};
+use claviger_proto::keyvault_v1::{AuthType, ProviderKey, secret};
 use claviger_proto::routing_v1::Resolution;
-use claviger_tests::fleet::resolve_request;
+use claviger_tests::fleet::{create_request, resolve_request};
 use claviger_tests::provider::requests_with;
 use claviger_tests::{Fleet, key, key_for, reason};
 use tonic_types::StatusExt;
@@ -124,6 +124,25 @@ async fn a_server_of_one_s_own_needs_a_url_alone() {
     assert_eq!(resolution.base_url, format!("{}/ollama", fleet.provider.uri()));
     assert_eq!(headers(&resolution), []);
     assert_eq!(resolution.credential.unwrap().secret, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_in_another_field_is_refused_and_not_stored() {
+    let fleet = Fleet::start().await.unwrap();
+    let secret = key("good");
+    let places: [(&str, fn(&mut ProviderKey, &str)); 3] = [
+        ("label", |key, secret| key.label = format!("my key {secret}")),
+        ("base_url", |key, secret| key.base_url = format!("https://gateway.example/{secret}/v1")),
+        ("allowed_models", |key, secret| key.allowed_models = vec!["claude-sonnet-5".into(), secret.into()]),
+    ];
+    for (field, misplace) in places {
+        let mut request = create_request("workspaces/acme", "anthropic", &secret);
+        misplace(request.provider_key.as_mut().unwrap(), &secret);
+        let refused = fleet.store(request).await.unwrap_err();
+        assert_eq!(reason(&refused), "INVALID_FIELD", "{field}");
+        assert!(refused.message().contains(field) && !format!("{refused:?}").contains(&secret), "{refused:?}");
+    }
+    assert!(fleet.keys("workspaces/acme", true).await.unwrap().is_empty());
 }
 
 fn headers(resolution: &Resolution) -> Vec<(String, String)> {
