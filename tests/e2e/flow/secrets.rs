@@ -126,11 +126,13 @@ async fn a_server_of_one_s_own_needs_a_url_alone() {
     assert_eq!(resolution.credential.unwrap().secret, "");
 }
 
+type Misplace = fn(&mut ProviderKey, &str);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_in_another_field_is_refused_and_not_stored() {
     let fleet = Fleet::start().await.unwrap();
     let secret = key("good");
-    let places: [(&str, fn(&mut ProviderKey, &str)); 3] = [
+    let places: [(&str, Misplace); 3] = [
         ("label", |key, secret| key.label = format!("my key {secret}")),
         ("base_url", |key, secret| key.base_url = format!("https://gateway.example/{secret}/v1")),
         ("allowed_models", |key, secret| key.allowed_models = vec!["claude-sonnet-5".into(), secret.into()]),
