@@ -11,7 +11,7 @@ mod setup;
 mod write;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use sea_orm::DatabaseConnection;
 use uuid::Uuid;

@@ -49,7 +49,7 @@ fn tenant(name: &str) -> Tenant {
 }
 
 /// A key of an owner with a slug of its choice; nothing of it is sealed for real.
-fn key(owner_name: &str, slug: &str) -> StoredKey {
+pub(crate) fn key(owner_name: &str, slug: &str) -> StoredKey {
     let key = ProviderKey {
         name: KeyName { owner: owner(owner_name), id: KeyId::new(Uuid::now_v7()) },
         provider: ProviderId::parse("anthropic").unwrap(),

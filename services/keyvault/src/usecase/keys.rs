@@ -3,9 +3,6 @@
 mod create;
 mod test;
 
-#[cfg(test)]
-pub(super) mod tests;
-
 use std::sync::Arc;
 
 use claviger_core::audit::{Action, Detail, Origin};

@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn a_token_serves_its_own_listing_alone() {
         let key = ServiceKey::generate().unwrap();
-        let last = crate::usecase::keys::tests::sample_key();
+        let last = crate::store::tests::key("workspaces/a", "anthropic").key;
         let token = token(&key, &list("workspaces/a", false, None), &last);
         let same = after(&key, &list("workspaces/a", false, Some(token.clone()))).unwrap().unwrap();
         assert_eq!((same.priority, same.id), (last.priority, last.name.id.to_string()));
