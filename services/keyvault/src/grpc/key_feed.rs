@@ -1,4 +1,4 @@
-//! `claviger.keyvault.v1.KeyFeed`: one task per subscription.
+//! `claviger.keyvault.v1.KeyFeed`: one stream per subscription, whose asks are answered as they come.
 
 use std::pin::Pin;
 use std::sync::Arc;
