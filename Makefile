@@ -5,7 +5,7 @@ CARGO ?= cargo
 PYTEST := .tools/venv/bin/pytest -q -p no:cacheprovider
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rust test-tools lint fmt build tools preflight breaking clean
+.PHONY: help run test test-rust test-model test-tools bench-rewrap lint fmt build tools postgres preflight breaking clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,7 +17,12 @@ test: preflight tools test-rust test-tools ## Set up what the tests need, and ru
 	@echo "all tests passed"
 
 test-rust: ## The Rust tests, end to end with both services as processes
-	$(CARGO) test --workspace --locked
+	@scripts/postgres.sh start
+	@trap 'scripts/postgres.sh stop' EXIT; echo '$(CARGO) test --workspace --locked'; $(CARGO) test --workspace --locked
+
+test-model: ## The vault against a plain model of it, 100,000 random sequences on each database (CASES=n for another number)
+	@scripts/postgres.sh start
+	@trap 'scripts/postgres.sh stop' EXIT; CLAVIGER_MODEL_CASES=$(or $(CASES),100000) $(CARGO) test --locked --release -p claviger-tests --test model
 
 test-tools: ## The chart, the scripts and `make run` itself, with real Helm and real grpcurl
 	$(CARGO) build --locked -p claviger-keyvault -p claviger-routing
@@ -30,6 +35,10 @@ lint: preflight tools ## Formatting, clippy, protos, dependencies
 	scripts/buf.sh breaking
 	scripts/deny.sh
 
+bench-rewrap: ## Measure a rotation of 100,000 keys under load, on SQLite and on PostgreSQL
+	@scripts/postgres.sh start
+	$(CARGO) test --release --locked -p claviger-tests --test e2e -- --ignored --nocapture --test-threads=1 rotation::bench
+
 fmt: ## Format the code
 	$(CARGO) fmt --all
 
@@ -38,6 +47,9 @@ build: preflight ## Optimised binaries in target/release
 
 tools: ## Install the tools that tests and lint use, into .tools
 	@scripts/tools.sh all
+
+postgres: ## Start the PostgreSQL of the tests, and print its URL
+	@scripts/postgres.sh url
 
 breaking: ## What of the protos breaks callers since the last release
 	scripts/buf.sh breaking

@@ -7,10 +7,15 @@ use std::{env, fs};
 use prost::Message;
 
 /// Messages that carry a secret or its seal. Their `Debug` is written by hand, in `src/redacted.rs`.
-const NO_DEBUG: [&str; 7] = [
+const NO_DEBUG: [&str; 12] = [
     "claviger.keyvault.v1.Secret",
     "claviger.keyvault.v1.Secret.kind",
     "claviger.keyvault.v1.CreateProviderKeyRequest",
+    "claviger.keyvault.v1.ReplaceProviderKeySecretRequest",
+    "claviger.keyvault.v1.RevokeLeakedSecretRequest",
+    "claviger.keyvault.v1.CompleteProviderOAuthRequest",
+    "claviger.keyvault.v1.FirstKey",
+    "claviger.keyvault.v1.CreateWorkspaceRequest",
     "claviger.keyvault.v1.SealedKey",
     "claviger.routing.v1.Credential",
     "claviger.routing.v1.Header",

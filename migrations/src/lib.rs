@@ -3,7 +3,7 @@
 
 use sea_orm_migration::prelude::*;
 
-mod m20261121_000001_first;
+mod m20261121_000002_vault;
 
 /// All migrations, oldest first.
 #[derive(Debug)]
@@ -12,7 +12,7 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261121_000001_first::Migration)]
+        vec![Box::new(m20261121_000002_vault::Migration)]
     }
 }
 

@@ -70,7 +70,7 @@ async fn chatty(collector: &ServerHandle) -> Fleet {
         ("CLAVIGER_LOG", "trace"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{}", collector.addr())),
     ]);
-    Fleet::start_with(Options { vault: settings.clone(), routing: settings }).await.unwrap()
+    Fleet::start_with(Options { vault: settings.clone(), routing: settings, ..Default::default() }).await.unwrap()
 }
 
 /// Everything that came of every span: names, attributes, events, states, resources.

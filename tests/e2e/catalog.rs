@@ -53,7 +53,8 @@ async fn the_operator_s_file_adds_and_overrides() {
     let file = folder.path().join("operator.toml");
     std::fs::write(&file, OPERATOR).unwrap();
     let setting = environment(&[("CLAVIGER_CATALOG_FILE", &file.to_string_lossy())]);
-    let fleet = Fleet::start_with(Options { vault: setting.clone(), routing: setting }).await.unwrap();
+    let fleet =
+        Fleet::start_with(Options { vault: setting.clone(), routing: setting, ..Default::default() }).await.unwrap();
 
     assert_eq!(list(&fleet, "").await.unwrap().len(), 35);
     let anthropic = get(&fleet, "providers/claude").await.unwrap();

@@ -1,18 +1,19 @@
 //! kill -9 in the middle of writes: what was acknowledged is there, and nothing is there by half.
 
-mod chain;
+pub(crate) mod chain;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use claviger_keyvault::store::Location;
 use claviger_proto::keyvault_v1::key_vault_client::KeyVaultClient;
 use claviger_proto::keyvault_v1::{GetProviderKeyRequest, Verification};
-use claviger_tests::fleet::{create_request, until_serving, vault_environment};
-use claviger_tests::{Process, key};
+use claviger_tests::fleet::{create_request, database_environment, key_vault_of, until_serving, vault_environment};
+use claviger_tests::{Process, key, postgres};
 use tokio::task::JoinSet;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 use crate::database::{Database, Inside};
 
@@ -30,38 +31,55 @@ struct Acknowledged {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn kill_9_loses_nothing_acknowledged_and_leaves_nothing_half_written() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("catalog.toml"), "").unwrap();
+    let all = rounds(folder.path(), &[]).await;
+    let data = folder.path().join("data");
+    assert_all_open(&Inside::open(&data).await, &all).await;
+    let database = Database::open(&data.join("keyvault.db")).await;
+    for trigger in ["audit_events_no_update", "audit_events_no_delete"] {
+        database.execute(&format!("DROP TRIGGER {trigger}")).await; // whoever has the file can
+    }
+    assert_whole(&database, &all).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn kill_9_on_postgresql_loses_nothing_acknowledged_and_leaves_nothing_half_written() {
+    let (folder, schema) = (tempfile::tempdir().unwrap(), postgres::schema().await.unwrap());
+    let all = rounds(folder.path(), &database_environment(folder.path(), &schema.url).unwrap()).await;
+    let location = Location::parse(&schema.url, true).unwrap();
+    assert_all_open(&Inside::open_at(&location, &folder.path().join("master.key")).await, &all).await;
+    assert_whole(&Database::at(&schema.url).await, &all).await;
+}
+
+/// Answers all that was acknowledged.
+async fn rounds(folder: &Path, database: &[(String, String)]) -> Vec<Acknowledged> {
+    std::fs::write(folder.join("catalog.toml"), "").unwrap();
+    let environment = [vault_environment(folder), database.to_vec()].concat();
     let (mut all, mut last) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
-        let mut vault = start(folder.path()).await;
+        let mut vault = start(&environment).await;
         assert_known(&vault, &last).await;
         last = create_until_killed(&mut vault, round).await;
         assert!(!last.is_empty(), "round {round} killed an idle vault");
         all.extend_from_slice(&last);
     }
-
-    let data = folder.path().join("data");
-    assert_all_open(&data, &all).await;
-    let database = Database::open(&data.join("keyvault.db")).await;
-    let events = chain::verified(&database).await.unwrap();
-    assert_rows_have_events(&database, &events, &all).await;
-    assert_changes_show(&database).await;
+    all
 }
 
-async fn start(folder: &Path) -> Process {
-    let vault = Process::start("claviger-keyvault", &["serve"], &vault_environment(folder)).unwrap();
+async fn assert_whole(database: &Database, all: &[Acknowledged]) {
+    let events = chain::verified(database).await.unwrap();
+    assert_rows_have_events(database, &events, all).await;
+    assert_changes_show(database).await;
+}
+
+async fn start(environment: &[(String, String)]) -> Process {
+    let vault = Process::start("claviger-keyvault", &["serve"], environment).unwrap();
     until_serving(&vault, "claviger.keyvault.v1.KeyVault").await.unwrap();
     vault
 }
 
-fn client(vault: &Process) -> KeyVaultClient<Channel> {
-    let endpoint = Endpoint::from_shared(format!("http://{}", vault.address("grpc"))).unwrap();
-    KeyVaultClient::new(endpoint.connect_lazy())
-}
-
 /// Every acknowledged create of the round before is there.
 async fn assert_known(vault: &Process, acknowledged: &[Acknowledged]) {
-    let mut client = client(vault);
+    let mut client = key_vault_of(vault);
     for Acknowledged { name, .. } in acknowledged {
         let request = GetProviderKeyRequest { name: name.clone() };
         assert_eq!(client.get_provider_key(request).await.unwrap().into_inner().name, *name);
@@ -75,7 +93,7 @@ async fn create_until_killed(vault: &mut Process, round: usize) -> Vec<Acknowled
     let mut clients = JoinSet::new();
     for number in 0..CLIENTS {
         let parent = format!("workspaces/w{}", (round + number) % WORKSPACES);
-        clients.spawn(create(client(vault), parent, acknowledged.clone(), count.clone()));
+        clients.spawn(create(key_vault_of(vault), parent, acknowledged.clone(), count.clone()));
     }
     let enough = 3 + round % 11;
     while count.load(Ordering::Relaxed) < enough {
@@ -104,8 +122,7 @@ async fn create(
 }
 
 /// Every stored key opens, and each acknowledged one to its own secret.
-async fn assert_all_open(data: &Path, acknowledged: &[Acknowledged]) {
-    let inside = Inside::open(data).await;
+async fn assert_all_open(inside: &Inside, acknowledged: &[Acknowledged]) {
     let mut opened = Vec::new();
     for number in 0..WORKSPACES {
         for (key, secret) in inside.opened(&format!("workspaces/w{number}")).await {
@@ -122,8 +139,9 @@ async fn assert_all_open(data: &Path, acknowledged: &[Acknowledged]) {
 
 /// Each row has its event, and each event its row.
 async fn assert_rows_have_events(database: &Database, events: &[chain::Event], acknowledged: &[Acknowledged]) {
-    let rows =
-        database.rows("SELECT tenant || '/keys/' || id AS name, length(sealed) AS size FROM provider_keys").await;
+    let rows = database
+        .rows("SELECT tenant || '/keys/' || id AS name, CAST(length(sealed) AS BIGINT) AS size FROM provider_keys")
+        .await;
     assert!(rows.iter().all(|row| row.try_get::<i64>("", "size").unwrap() > 82));
     let mut rows: Vec<String> = rows.iter().map(|row| row.try_get("", "name").unwrap()).collect();
     let created = events.iter().filter(|event| event.action == "key.created");

@@ -1,5 +1,4 @@
-//! The vault's database from within: its SQLite file as a thief or an auditor sees it, and the vault's own storage code
-//! over it.
+//! The vault's database from within: as a thief or an auditor sees it, and the vault's own storage code over it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,23 +7,30 @@ use claviger_core::catalog::{Catalog, EgressAllow};
 use claviger_core::ids::Tenant;
 use claviger_core::key::ProviderKey;
 use claviger_core::position::session_binding;
-use claviger_crypto::{Handshake, RecordContext};
+use claviger_core::workspace::Plans;
+use claviger_crypto::{Handshake, Keyring, RecordContext};
 use claviger_keyvault::master_key;
-use claviger_keyvault::store::{Location, Store};
+use claviger_keyvault::store::{Database as Opened, Location, Prepared, Store};
 use claviger_keyvault::usecase::custody::{self, Custody};
 use claviger_keyvault::usecase::{feed::Feed, keys::Keys};
-use claviger_keyvault::verify::{Client, Egress, Verifier};
+use claviger_keyvault::verify::{Client, Egress, Outbound, Tokens, Verifier};
 
-use sea_orm::{ConnectionTrait, Database as Orm, DatabaseConnection, QueryResult, Statement};
+use sea_orm::{ConnectOptions, ConnectionTrait, Database as Orm, DatabaseConnection, QueryResult, Statement};
 use time::OffsetDateTime;
+use tokio_util::sync::CancellationToken;
 
-/// The SQLite file, read and written as anyone could who has it.
+/// The database, read and written as anyone could who has it.
 pub(crate) struct Database(DatabaseConnection);
 
 impl Database {
-    /// Opens it.
+    /// Opens a SQLite file.
     pub(crate) async fn open(file: &Path) -> Self {
-        Self(Orm::connect(format!("sqlite://{}?mode=rw", file.display())).await.unwrap())
+        Self::at(&format!("sqlite://{}?mode=rw", file.display())).await
+    }
+
+    /// Opens what a URL names.
+    pub(crate) async fn at(url: &str) -> Self {
+        Self(Orm::connect(ConnectOptions::new(url).sqlx_logging(false).to_owned()).await.unwrap())
     }
 
     /// Runs a statement.
@@ -67,6 +73,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 /// The vault's storage, opened in this process instead of its own.
 pub(crate) struct Inside {
+    pub(crate) store: Store,
     pub(crate) feed: Feed,
     pub(crate) keys: Keys,
 }
@@ -74,21 +81,36 @@ pub(crate) struct Inside {
 impl Inside {
     /// Opens the data folder of a vault in `--dev`, making key file and database where they are missing.
     pub(crate) async fn open(data: &Path) -> Self {
-        // the HTTP client of live tests needs one; it stands already when another test was first
-        let _ = rustls::crypto::ring::default_provider().install_default();
         std::fs::create_dir_all(data).unwrap();
         let file = data.join("master.key");
         if !file.exists() {
             master_key::generate(&file).unwrap();
         }
         let keyring = master_key::read(&file).unwrap();
-        let location = Location::Sqlite(data.join("keyvault.db"));
-        let store = Store::open(&location, |known| custody::admit(&keyring, known)).await.unwrap();
-        let custody = Arc::new(Custody::load(keyring, &store, OffsetDateTime::now_utc()).await.unwrap());
+        Self::over(&Location::Sqlite(data.join("keyvault.db")), keyring).await
+    }
+
+    /// Opens a vault's database under its key file.
+    pub(crate) async fn open_at(location: &Location, file: &Path) -> Self {
+        Self::over(location, master_key::read(file).unwrap()).await
+    }
+
+    /// Opens any database under its master keys.
+    pub(crate) async fn over(location: &Location, keyring: Keyring) -> Self {
+        // the HTTP client of live tests needs one; it stands already when another test was first
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let database =
+            Opened::open(location, Prepared::ByItself, |known| custody::admit(&keyring, known)).await.unwrap();
+        let (custody, rows) = Custody::load(keyring, &database, OffsetDateTime::now_utc()).await.unwrap();
+        let (custody, plans) = (Arc::new(custody), Arc::new(Plans::default()));
+        let (store, writer) = database.into_store(rows);
+        tokio::spawn(writer.run(CancellationToken::new()));
         let catalog = Arc::new(Catalog::builtin().unwrap());
-        let verifier = Verifier::new(catalog.clone(), Client::new(Egress::new(EgressAllow::default())).unwrap());
-        let keys = Keys::new(store.clone(), custody.clone(), catalog, verifier, true);
-        Self { feed: Feed::new(store, custody), keys }
+        let client = Client::new(Egress::new(EgressAllow::default()), &Outbound::default()).unwrap();
+        let verifier = Verifier::new(catalog.clone(), client);
+        let tokens = Tokens::new(verifier.clone());
+        let keys = Keys::new(store.clone(), custody.clone(), catalog, verifier, plans.clone(), true);
+        Self { store: store.clone(), feed: Feed::new(store, custody, plans, tokens), keys }
     }
 
     /// A tenant's keys as routing would get and open them: the secret of each that opens.
@@ -105,7 +127,8 @@ impl Inside {
             let text = opened.map(|bytes| String::from_utf8(bytes.to_vec()).unwrap());
             (key, text)
         };
-        loaded.keys.into_iter().map(open).collect()
+        // revoked ones come without their secrets
+        loaded.keys.into_iter().filter(|sealed| !sealed.key.state.is_revoked()).map(open).collect()
     }
 }
 

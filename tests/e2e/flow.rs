@@ -1,5 +1,6 @@
 //! The life of a key, from the paste to the revoke.
 
+mod accounts;
 mod life;
 mod listing;
 mod owners;
@@ -34,9 +35,21 @@ fn test_result(key: &ProviderKey) -> key_test::Result {
     key.last_test.as_ref().unwrap().result()
 }
 
-/// A service account's key file with the id of its private key, and the private key.
+/// A service account's key file with the id of its private key, and the private key: none that Google would know, nor one
+/// that signs as Google wants.
 pub(crate) fn service_account(private_key_id: &str) -> (String, String) {
     let private_key = rcgen::KeyPair::generate().unwrap().serialize_pem();
+    (key_file(private_key_id, &private_key), private_key)
+}
+
+/// The same with a private key that signs.
+pub(crate) fn signing_account(private_key_id: &str) -> (String, String) {
+    const KEY: &str = include_str!("../../services/keyvault/src/verify/token/test_key.b64");
+    let private_key = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", KEY.trim());
+    (key_file(private_key_id, &private_key), private_key)
+}
+
+fn key_file(private_key_id: &str, private_key: &str) -> String {
     let file = serde_json::json!({
         "type": "service_account",
         "project_id": "acme-ai",
@@ -45,5 +58,5 @@ pub(crate) fn service_account(private_key_id: &str) -> (String, String) {
         "client_email": "vault@acme-ai.iam.gserviceaccount.com",
         "token_uri": "https://oauth2.googleapis.com/token",
     });
-    (file.to_string(), private_key)
+    file.to_string()
 }

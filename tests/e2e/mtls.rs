@@ -1,7 +1,8 @@
 //! Outside `--dev`: who reaches the services, as whom, and what others are told.
 
 mod pki;
-mod secured;
+mod refused;
+pub(crate) mod secured;
 
 use std::time::{Duration, Instant};
 
@@ -92,7 +93,7 @@ async fn known_callers_store_and_resolve_under_their_own_names() {
     unknown_workspaces_are_refused(&secured).await;
 
     let channel = secured.channel_as(&secured.vault, &[ROUTING]);
-    let request = CreateWorkspaceRequest { workspace_id: "acme".into(), workspace: None };
+    let request = CreateWorkspaceRequest { workspace_id: "acme".into(), workspace: None, ..Default::default() };
     let workspace = WorkspacesClient::new(channel.clone()).create_workspace(request).await.unwrap().into_inner();
     assert_eq!(workspace.creator, ROUTING);
     let secret = key("good");

@@ -3,8 +3,8 @@
 use claviger_core::reason::Reason;
 use claviger_proto::keyvault_v1::key_feed_client::KeyFeedClient;
 use claviger_proto::keyvault_v1::{
-    GetProviderRequest, GetWorkspaceRequest, LoadTenant, ProviderKey, SubscribeRequest, Workspace, secret,
-    subscribe_request,
+    CreateWorkspaceRequest, GetProviderRequest, GetWorkspaceRequest, LoadTenant, ProviderKey, PurgeProviderKeyRequest,
+    StartProviderOAuthRequest, SubscribeRequest, Verification, Workspace, secret, subscribe_request,
 };
 use claviger_proto::routing_v1::ResolveKeyRequest;
 use claviger_proto::status::code;
@@ -17,6 +17,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::flow::{edit, service_account, with_secret};
+use crate::workspaces;
 
 /// Those that need callers with certificates, and the tests that meet them.
 const ELSEWHERE: [(Reason, &str); 2] = [
@@ -55,7 +56,26 @@ async fn provoke(reason: Reason, fleet: &Fleet) -> Option<Status> {
         Reason::WorkspaceNotFound => workspace_not_found(fleet).await,
         Reason::WorkspaceExists => workspace_exists(fleet).await,
         Reason::KeyRevoked => key_revoked(fleet).await,
-        Reason::KeyDisabled => altered(fleet, "disabled", "state = 'DISABLED'").await,
+        Reason::KeyDisabled => {
+            stored(fleet, "disabled", |k| k.disabled = true).await;
+            fleet.resolve(pin("disabled")).await.unwrap_err()
+        }
+        Reason::WorkspaceReadOnly => {
+            refused_by(fleet, "locked", Workspace { read_only: true, ..Default::default() }).await
+        }
+        Reason::PlanRequired => plan_required().await,
+        Reason::ProviderNotAllowed => {
+            let openai = Workspace { allowed_providers: vec!["openai".into()], ..Default::default() };
+            refused_by(fleet, "narrow", openai).await
+        }
+        Reason::WorkspaceAltered => workspace_altered(fleet).await,
+        Reason::RouteNotFound => workspaces::route(fleet, "acme", "nobody").await.unwrap_err(),
+        Reason::BindingNotFound => workspaces::bound(fleet, "acme", "nobody").await.unwrap_err(),
+        Reason::EtagMismatch => etag_mismatch(fleet).await,
+        Reason::RequestIdReused => request_id_reused(fleet).await,
+        Reason::OauthNotAvailable => oauth_not_available(fleet).await,
+        Reason::KeyNotRevoked => key_not_revoked(fleet).await,
+        Reason::KeyAltered => key_altered(fleet).await,
         Reason::KeyExpired => key_expired(fleet).await,
         Reason::KeyInvalid => key_invalid(fleet).await,
         Reason::KeyUnreadable => altered(fleet, "unreadable", "sealed = zeroblob(length(sealed))").await,
@@ -108,7 +128,7 @@ async fn slug_taken(fleet: &Fleet) -> Status {
 /// One real key, and 999 copies of its row.
 async fn too_many_keys(fleet: &Fleet) -> Status {
     const SAME: &str = "tenant, owner_user, provider, auth_type, label, masked_secret, last_four, rotation_priority, \
-        allowed_models, state, secret_version, sealed, fingerprint, create_time, creator, update_time";
+        allowed_models, state, secret_version, sealed, workspace_key, fingerprint, create_time, creator, update_time, last_seq, mac";
     fleet.create("workspaces/full", "anthropic", &key("good")).await.unwrap();
     let sql = format!(
         "INSERT INTO provider_keys (id, key_slug, {SAME}) \
@@ -133,9 +153,57 @@ async fn workspace_not_found(fleet: &Fleet) -> Status {
     fleet.workspaces().get_workspace(get).await.unwrap_err()
 }
 
+async fn oauth_not_available(fleet: &Fleet) -> Status {
+    let start = StartProviderOAuthRequest { parent: WORKSPACE.into(), provider: "claude".into(), ..Default::default() };
+    fleet.key_vault().start_provider_o_auth(start).await.unwrap_err()
+}
+
+async fn key_not_revoked(fleet: &Fleet) -> Status {
+    let name = stored(fleet, "living", |_| ()).await.name;
+    fleet.key_vault().purge_provider_key(PurgeProviderKeyRequest { name, ..Default::default() }).await.unwrap_err()
+}
+
+async fn key_altered(fleet: &Fleet) -> Status {
+    let name = stored(fleet, "relabelled", |_| ()).await.name;
+    let sql = "UPDATE provider_keys SET label = 'x' WHERE key_slug = 'relabelled'";
+    database::alter(&fleet.database(), sql).await.unwrap();
+    fleet.test(&name).await.unwrap_err()
+}
+
 async fn workspace_exists(fleet: &Fleet) -> Status {
     fleet.make_workspace("twice", Workspace::default()).await.unwrap();
     fleet.make_workspace("twice", Workspace::default()).await.unwrap_err()
+}
+
+/// A policy that admits no key of anthropic's.
+async fn refused_by(fleet: &Fleet, id: &str, policy: Workspace) -> Status {
+    fleet.make_workspace(id, policy).await.unwrap();
+    fleet.create(&format!("workspaces/{id}"), "anthropic", &key("good")).await.unwrap_err()
+}
+
+async fn plan_required() -> Status {
+    let fleet = workspaces::fleet(&[("CLAVIGER_BYOK_PLANS", "pro")], &[]).await;
+    refused_by(&fleet, "free", Workspace { plan: "free".into(), ..Default::default() }).await
+}
+
+async fn workspace_altered(fleet: &Fleet) -> Status {
+    fleet.make_workspace("altered", Workspace::default()).await.unwrap();
+    let sql = "UPDATE workspaces SET plan = 'pro' WHERE id = 'altered'";
+    database::alter(&fleet.database(), sql).await.unwrap();
+    workspaces::get(fleet, "altered").await.unwrap_err()
+}
+
+async fn etag_mismatch(fleet: &Fleet) -> Status {
+    fleet.make_workspace("edited", Workspace::default()).await.unwrap();
+    let stale = Workspace { etag: "0".into(), ..Default::default() };
+    workspaces::update(fleet, workspaces::change("edited", &["plan"], stale)).await.unwrap_err()
+}
+
+async fn request_id_reused(fleet: &Fleet) -> Status {
+    let request =
+        |id: &str| CreateWorkspaceRequest { workspace_id: id.into(), request_id: "twice".into(), ..Default::default() };
+    fleet.workspaces().create_workspace(request("first")).await.unwrap();
+    fleet.workspaces().create_workspace(request("second")).await.unwrap_err()
 }
 
 async fn key_revoked(fleet: &Fleet) -> Status {
@@ -175,7 +243,8 @@ async fn key_invalid(fleet: &Fleet) -> Status {
 
 async fn credential_unavailable(fleet: &Fleet) -> Status {
     let (file, _) = service_account("0123456789abcdef");
-    let request = with_secret(WORKSPACE, "vertex", secret::Kind::ServiceAccountJson(file));
+    let mut request = with_secret(WORKSPACE, "vertex", secret::Kind::ServiceAccountJson(file));
+    request.verification = Verification::Skip.into();
     let slug = fleet.store(request).await.unwrap().key_slug;
     fleet.resolve(pin(&slug)).await.unwrap_err()
 }

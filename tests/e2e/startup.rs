@@ -1,6 +1,7 @@
 //! What stops the vault's start: one clear line, exit code 1, and a database as it was.
 
-mod place;
+pub(crate) mod place;
+mod rotation;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -57,9 +58,13 @@ async fn another_secret_under_the_same_id_is_refused_and_touches_nothing() {
 
 const OTHER_SECRET: &[u8; 32] = b"0123456789abcdef0123456789abcdef";
 
-/// As docs/keyring.md says.
 fn check(id: &str) -> String {
-    let mac = Hmac::<Sha256>::new_from_slice(OTHER_SECRET).unwrap().chain_update("claviger/check/v1").chain_update(id);
+    check_of(OTHER_SECRET, id)
+}
+
+/// The check value of a secret under an id, as docs/keyring.md says.
+pub(crate) fn check_of(secret: &[u8; 32], id: &str) -> String {
+    let mac = Hmac::<Sha256>::new_from_slice(secret).unwrap().chain_update("claviger/check/v1").chain_update(id);
     crate::database::hex(&mac.finalize().into_bytes()[..16])
 }
 
@@ -187,14 +192,14 @@ fn changed(before: &BTreeMap<String, Vec<u8>>, after: &BTreeMap<String, Vec<u8>>
 
 /// The refusals are all of one form.
 impl Refusal {
-    fn assert_line(&self, part: &str) {
+    pub(crate) fn assert_line(&self, part: &str) {
         let lines: Vec<_> = self.log.lines().filter(|line| !line.starts_with('{')).collect();
         assert_eq!(lines.len(), 1, "one line says why:\n{}", self.log);
         assert!(lines[0].starts_with("claviger-keyvault: ") && lines[0].contains(part), "{part}:\n{}", self.log);
         assert_eq!(self.code, Some(1), "{}", self.log);
     }
 
-    fn assert_success(&self) {
+    pub(crate) fn assert_success(&self) {
         assert_eq!(self.code, Some(0), "{}", self.log);
     }
 }

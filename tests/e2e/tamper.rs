@@ -1,12 +1,15 @@
 //! Someone writes to the database: what was moved, exchanged or altered does not open.
 
+mod every_edit;
+mod seeded;
 mod stored;
 
 use claviger_core::audit::Origin;
-use claviger_core::command::{CreateKey, Verification};
+use claviger_core::command::{CreateKey, NewKey, TestKey, Verification};
 use claviger_core::ids::{Owner, ProviderId};
 use claviger_core::reason::Reason;
 use claviger_core::secret::Secret;
+use claviger_keyvault::usecase::{Answer, Call};
 use claviger_proto::keyvault_v1::TestProviderKeyRequest;
 use claviger_tests::fleet::resolve_request;
 use claviger_tests::{Fleet, key, reason};
@@ -52,6 +55,8 @@ struct Victim {
     before: Stored,
     after: Stored,
     alterations: Vec<String>,
+    /// What the vault says to whoever would use it.
+    reason: &'static str,
     /// Its sealed secret becomes the one of this key.
     sealed_of: Option<String>,
 }
@@ -60,12 +65,17 @@ impl Victim {
     fn new(what: &'static str, before: Stored, sets: &[&str]) -> Self {
         let update = |set: &&str| format!("UPDATE provider_keys SET {set} WHERE id = '{}'", before.uid);
         let alterations = sets.iter().map(update).collect();
-        Self { what, after: before.clone(), before, alterations, sealed_of: None }
+        Self { what, after: before.clone(), before, alterations, reason: "KEY_ALTERED", sealed_of: None }
+    }
+
+    /// Altered in what the row's tag leaves out: the ciphertext, or what it is sealed under.
+    fn sealed(self) -> Self {
+        Self { reason: "KEY_UNREADABLE", ..self }
     }
 
     fn pair(what: &'static str, [one, other]: [Stored; 2]) -> [Self; 2] {
         let (first, second) = (one.uid.clone(), other.uid.clone());
-        let mut pair = [Self::new(what, one, &[]), Self::new(what, other, &[])];
+        let mut pair = [Self::new(what, one, &[]).sealed(), Self::new(what, other, &[]).sealed()];
         (pair[0].sealed_of, pair[1].sealed_of) = (Some(second), Some(first));
         pair
     }
@@ -89,7 +99,7 @@ async fn exchange(fleet: &Fleet) -> Vec<Victim> {
     victims.extend(Victim::pair("a user and its workspace", owners));
     victims.extend(Victim::pair("two base URLs", urls));
     for workspace in ["workspaces/wrapped-1", "workspaces/wrapped-2"] {
-        victims.push(Victim::new("the wrapped workspace keys", key(workspace, "one").await, &[]));
+        victims.push(Victim::new("the wrapped workspace keys", key(workspace, "one").await, &[]).sealed());
     }
     victims
 }
@@ -110,7 +120,8 @@ async fn edited(fleet: &Fleet) -> Vec<Victim> {
     ] {
         let workspace = format!("workspaces/edited-{}", victims.len());
         let stored = store(fleet, &workspace, provider, "one").await;
-        victims.push(Victim::new(what, stored, &[set]));
+        let victim = Victim::new(what, stored, &[set]);
+        victims.push(if set.starts_with("sealed") { victim.sealed() } else { victim });
     }
     victims
 }
@@ -162,9 +173,9 @@ async fn swap_wrapped(database: &Database, one: &str, other: &str) {
 
 async fn assert_unreadable(fleet: &Fleet, victim: &Victim) {
     let Victim { what, after, .. } = victim;
-    let request = TestProviderKeyRequest { name: after.name() };
+    let request = TestProviderKeyRequest { name: after.name(), ..Default::default() };
     let tested = fleet.key_vault().test_provider_key(request).await.unwrap_err();
-    assert_eq!(reason(&tested), "KEY_UNREADABLE", "{what}: {tested:?}");
+    assert_eq!(reason(&tested), victim.reason, "{what}: {tested:?}");
     let Some(pinned) = after.request() else {
         return assert_platform_is_not_handed_out(fleet, victim).await;
     };
@@ -194,7 +205,10 @@ async fn no_bit_of_a_record_can_be_flipped() {
     let folder = tempfile::tempdir().unwrap();
     let inside = Inside::open(folder.path()).await;
     let secret = key("good");
-    let name = inside.keys.create(create(&secret), &origin()).await.unwrap().key.name;
+    let Answer::New(created, _) = inside.keys.create(create(&secret), Call::new(origin())).await.unwrap() else {
+        panic!("a first call has no answer from before");
+    };
+    let name = created.stored.key.name;
     let database = Database::open(&folder.path().join("keyvault.db")).await;
     for (table, column) in [("provider_keys", "sealed"), ("workspace_keys", "wrapped")] {
         let good = database.bytes(&format!("SELECT {column} FROM {table}")).await;
@@ -206,7 +220,7 @@ async fn no_bit_of_a_record_can_be_flipped() {
             let opened = inside.opened("workspaces/acme").await;
             assert_eq!(opened.len(), 1);
             assert_eq!(opened[0].1, None, "{column}: byte {index}");
-            let tested = inside.keys.test(&name, &origin()).await.unwrap_err();
+            let tested = inside.keys.test(TestKey { name: name.clone() }, Call::new(origin())).await.unwrap_err();
             assert_eq!(tested.reason, Reason::KeyUnreadable, "{column}: byte {index}");
         }
         database.put(table, column, "TRUE", &good).await;
@@ -215,7 +229,7 @@ async fn no_bit_of_a_record_can_be_flipped() {
 }
 
 fn create(secret: &str) -> CreateKey {
-    CreateKey {
+    let key = NewKey {
         owner: Owner::parse("workspaces/acme").unwrap(),
         provider: ProviderId::parse("anthropic").unwrap(),
         slug: None,
@@ -225,13 +239,14 @@ fn create(secret: &str) -> CreateKey {
         location: None,
         allowed_models: Vec::new(),
         expire_time: None,
+        disabled: false,
         secret: Secret::ApiKey(secret.to_owned().into()),
         verification: Verification::Skip,
-        validate_only: false,
-    }
+    };
+    CreateKey { key, validate_only: false }
 }
 
 fn origin() -> Origin {
     let text = || "test".to_owned();
-    Origin { actor: text(), peer: text(), request_id: text(), trace_id: text() }
+    Origin { actor: text(), on_behalf_of: String::new(), peer: text(), request_id: text(), trace_id: text() }
 }

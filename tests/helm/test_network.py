@@ -146,6 +146,7 @@ def test_who_may_be_called(values):
     allowed = {name: set().union(*(ports(rule) for rule in found[name]["egress"])) for name in PORTS}
     assert allowed["keyvault"] == DNS | {(443, "TCP")} | otlp | extra["keyvault"]
     assert allowed["routing"] == DNS | {(50051, "TCP")} | otlp | extra["routing"]
+    assert all((5432, "TCP") not in allowed[name] for name in PORTS), "there is no server"
     to_vault = rules(found["routing"], "egress", 50051)
     assert [peers(objects, rule, "to") for rule in to_vault] == [["keyvault"]]
 
@@ -157,3 +158,13 @@ def test_egress_peers_come_from_the_values():
         assert [rule["to"] for rule in dns] == [[{"ipBlock": {"cidr": "169.254.20.10/32"}}]]
         assert rules(found[name], "egress", 4317)[0]["to"] == [{"namespaceSelector": {"matchLabels": {"team": "observability"}}}]
     assert rules(found["keyvault"], "egress", 443)[0]["to"] == [{"ipBlock": {"cidr": "203.0.113.0/24"}}]
+
+
+def test_the_database_server_is_reached_by_those_who_use_it():
+    found = policies(render("postgres"))
+    to = [[{"ipBlock": {"cidr": "10.2.0.7/32"}}]]
+    assert [rule["to"] for rule in rules(found["keyvault"], "egress", 6432)] == to
+    assert [rule["to"] for rule in rules(found["migrate"], "egress", 6432)] == to
+    assert not rules(found["routing"], "egress", 6432)
+    assert set().union(*(ports(rule) for rule in found["migrate"]["egress"])) == DNS | {(6432, "TCP")}
+    assert not found["migrate"].get("ingress")

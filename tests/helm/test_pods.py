@@ -15,7 +15,7 @@ ENV = {
     "keyvault": (
         SHARED | {"CLAVIGER_KEYVAULT_LISTEN", "CLAVIGER_KEYVAULT_HEALTH_LISTEN", "CLAVIGER_KEYVAULT_METRICS_LISTEN",
                   "CLAVIGER_DATA_DIR", "CLAVIGER_MASTER_KEY_FILE", "CLAVIGER_ROUTING_ID"},
-        SHARED_OPTIONAL | {"CLAVIGER_EGRESS_ALLOW"},
+        SHARED_OPTIONAL | {"CLAVIGER_EGRESS_ALLOW", "CLAVIGER_EGRESS_PROXY", "CLAVIGER_EGRESS_CA_FILE", "CLAVIGER_BYOK_PLANS"},
     ),
     "routing": (
         SHARED | {"CLAVIGER_ROUTING_LISTEN", "CLAVIGER_ROUTING_HEALTH_LISTEN", "CLAVIGER_ROUTING_METRICS_LISTEN",
@@ -86,7 +86,8 @@ def test_no_shell_is_needed(objects):
     for name, _, spec in pods(objects):
         for container in containers(spec):
             assert re.fullmatch(r"/usr/local/bin/claviger-(keyvault|routing)", container["command"][0]), name
-            assert container["command"][1:] == ["serve"], name
+            migrate = ["migrate", "--service-role", "keyvault"]
+            assert container["command"][1:] == (migrate if name.startswith("Job/") else ["serve"]), name
             assert "exec" not in str(container.get("lifecycle")), name
 
 
@@ -145,6 +146,8 @@ def test_environment_values_come_from_the_values():
         assert env["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://otel-collector.observability:4317"
     assert keyvault["CLAVIGER_ROUTING_ID"] == "spiffe://example.org/claviger/routing"
     assert keyvault["CLAVIGER_EGRESS_ALLOW"] == "ollama.internal,10.1.0.0/16"
+    assert keyvault["CLAVIGER_BYOK_PLANS"] == "pro"
+    assert keyvault["CLAVIGER_EGRESS_CA_FILE"] == "/etc/ssl/roots/ca.pem"
     assert routing["CLAVIGER_KEYVAULT_SERVER_NAME"] == "keyvault.example.org"
 
 
@@ -193,14 +196,50 @@ def test_secret_files_are_readable_to_the_group_alone(objects):
         assert all(secret["defaultMode"] == 0o440 for secret in secrets)
 
 
-def test_secrets_never_become_environment(objects):
+def secret_environment(container):
+    """The variables that come from Secrets, as {variable: (secret, key)}."""
+    refs = {item["name"]: item.get("valueFrom", {}).get("secretKeyRef") for item in container["env"]}
+    return {name: (ref["name"], ref["key"]) for name, ref in refs.items() if ref}
+
+
+def test_of_secrets_only_urls_become_environment(objects):
     for name, _, spec in pods(objects):
         for container in containers(spec):
             assert "envFrom" not in container, name
-            assert "secretKeyRef" not in str(container.get("env")), name
+            assert set(secret_environment(container)) <= {"CLAVIGER_DATABASE_URL", "CLAVIGER_EGRESS_PROXY"}, name
+
+
+def test_with_a_server_there_is_no_volume_and_the_owner_migrates_first():
+    objects = render("postgres")
+    keyvault = one(objects, "StatefulSet", "claviger-keyvault")["spec"]
+    assert keyvault["replicas"] == 3
+    assert "volumeClaimTemplates" not in keyvault
+    spec = keyvault["template"]["spec"]
+    assert "data" not in [volume["name"] for volume in spec["volumes"]]
+    container = spec["containers"][0]
+    assert "data" not in [mount["name"] for mount in container["volumeMounts"]]
+    env = env_of(container)
+    assert "CLAVIGER_DATA_DIR" not in env
+    assert env["CLAVIGER_BYOK_PLANS"] == "team,enterprise"
+    assert secret_environment(container) == {"CLAVIGER_DATABASE_URL": ("claviger-database", "service"),
+                                             "CLAVIGER_EGRESS_PROXY": ("claviger-proxy", "proxy")}
+
+    job = one(objects, "Job", "claviger-migrate")
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
+    migrate = job["spec"]["template"]["spec"]
+    assert "serviceAccountName" not in migrate, "the hook runs before the chart's accounts are made"
+    assert migrate["restartPolicy"] == "Never"
+    assert secret_environment(migrate["containers"][0]) == {"CLAVIGER_DATABASE_URL": ("claviger-database-owner", "owner")}
+
+
+def test_without_the_owner_s_secret_there_is_no_job():
+    objects = render("postgres", "--set", "keyvault.database.migrate.existingSecret=")
+    assert not [obj for obj in objects if obj["metadata"]["name"] == "claviger-migrate"]
 
 
 def test_keyvault_has_one_writer_and_keeps_its_data(objects, values):
+    if values == "postgres":
+        pytest.skip("a server keeps it")
     keyvault = next(obj for obj in objects if obj["kind"] == "StatefulSet")["spec"]
     assert keyvault["replicas"] == 1
     container = keyvault["template"]["spec"]["containers"][0]

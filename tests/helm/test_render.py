@@ -39,7 +39,7 @@ MONITOR = {
 
 
 def test_value_sets_exist():
-    assert {"minimal", "bare", "closed", "full"} <= set(VALUE_SETS)
+    assert {"minimal", "bare", "closed", "full", "postgres"} <= set(VALUE_SETS)
 
 
 def test_lint(values):
@@ -86,6 +86,10 @@ def test_everything_missing_is_named_at_once():
     ("keyvault.extraEnv[0].name=CLAVIGER_MASTER_KEY", "may not set CLAVIGER_MASTER_KEY"),
     ("routing.extraEnv[0].name=CLAVIGER_DEV", "may not set CLAVIGER_DEV"),
     ("routing.extraEnv[0].name=CLAVIGER_ROUTING_LISTEN", "may not set CLAVIGER_ROUTING_LISTEN"),
+    ("keyvault.replicas=2", "the embedded database has one writer"),
+    ("keyvault.database.migrate.existingSecret=x", "the embedded database migrates itself"),
+    ("keyvault.database.existingSecret=x,keyvault.database.migrate.existingSecret=y", "must name the role"),
+    ("keyvault.extraEnv[0].name=CLAVIGER_DATABASE_URL", "may not set CLAVIGER_DATABASE_URL"),
     ("metrics.podMonitor.enabled=true,metrics.serviceMonitor.enabled=true", "not both"),
 ])
 def test_contradictions_are_refused(setting, word):
@@ -96,7 +100,7 @@ def test_contradictions_are_refused(setting, word):
 
 @pytest.mark.parametrize("setting", [
     "keyvalt.log=info",
-    "keyvault.replicas=3",
+    "keyvault.replicas=0",
     "routing.tls.existingSecrets=x",
     "routing.replicas=two",
     "keyvault.databaseUrl=postgres://somewhere",

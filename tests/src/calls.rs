@@ -33,7 +33,7 @@ impl Fleet {
     /// # Errors
     /// The service's.
     pub async fn test(&self, name: &str) -> Result<ProviderKey, Status> {
-        let request = TestProviderKeyRequest { name: name.to_owned() };
+        let request = TestProviderKeyRequest { name: name.to_owned(), ..Default::default() };
         let answer = self.key_vault().test_provider_key(request).await?.into_inner();
         answer.provider_key.ok_or_else(|| Status::internal("no key in the answer"))
     }
@@ -43,7 +43,8 @@ impl Fleet {
     /// # Errors
     /// The service's.
     pub async fn revoke(&self, name: &str) -> Result<RevokeProviderKeyResponse, Status> {
-        let request = RevokeProviderKeyRequest { name: name.to_owned(), reason: "left".to_owned() };
+        let request =
+            RevokeProviderKeyRequest { name: name.to_owned(), reason: "left".to_owned(), ..Default::default() };
         Ok(self.key_vault().revoke_provider_key(request).await?.into_inner())
     }
 
@@ -52,7 +53,8 @@ impl Fleet {
     /// # Errors
     /// The service's.
     pub async fn make_workspace(&self, id: &str, workspace: Workspace) -> Result<Workspace, Status> {
-        let request = CreateWorkspaceRequest { workspace_id: id.to_owned(), workspace: Some(workspace) };
+        let request =
+            CreateWorkspaceRequest { workspace_id: id.to_owned(), workspace: Some(workspace), ..Default::default() };
         Ok(self.workspaces().create_workspace(request).await?.into_inner())
     }
 

@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
+use claviger_proto::keyvault_v1::audit_log_client::AuditLogClient;
 use claviger_proto::keyvault_v1::catalog_client::CatalogClient;
 use claviger_proto::keyvault_v1::key_vault_client::KeyVaultClient;
+use claviger_proto::keyvault_v1::master_keys_client::MasterKeysClient;
 use claviger_proto::keyvault_v1::workspaces_client::WorkspacesClient;
 use claviger_proto::keyvault_v1::{CreateProviderKeyRequest, ProviderKey, Secret, secret};
 use claviger_proto::routing_v1::ResolveKeyRequest;
@@ -27,6 +29,8 @@ pub struct Options {
     pub vault: Vec<(String, String)>,
     /// More environment for routing.
     pub routing: Vec<(String, String)>,
+    /// The vault's database by its URL, in place of the embedded one.
+    pub database: Option<String>,
 }
 
 /// Both services, a provider, and the folder that they share.
@@ -67,6 +71,16 @@ impl Fleet {
         Ok(fleet)
     }
 
+    /// Starts another keyvault on the same data, which a server must hold: SQLite is for one.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn second_vault(&self) -> anyhow::Result<Process> {
+        let vault = start_vault(self.folder.path(), &self.options)?;
+        until_serving(&vault, "claviger.keyvault.v1.KeyVault").await?;
+        Ok(vault)
+    }
+
     /// Starts keyvault again on the same data (on other ports), and routing with it.
     ///
     /// # Errors
@@ -104,6 +118,18 @@ impl Fleet {
     #[must_use]
     pub fn workspaces(&self) -> WorkspacesClient<Channel> {
         WorkspacesClient::new(channel(&self.vault))
+    }
+
+    /// A client of AuditLog.
+    #[must_use]
+    pub fn audit_log(&self) -> AuditLogClient<Channel> {
+        AuditLogClient::new(channel(&self.vault))
+    }
+
+    /// A client of MasterKeys.
+    #[must_use]
+    pub fn master_keys(&self) -> MasterKeysClient<Channel> {
+        MasterKeysClient::new(channel(&self.vault))
     }
 
     /// A client of Catalog.
@@ -159,6 +185,26 @@ pub fn vault_environment(folder: &Path) -> Vec<(String, String)> {
     ])
 }
 
+/// What a keyvault is told besides, to work on a server's database. A master key file is made in the folder, once.
+///
+/// # Errors
+/// When the file cannot be made.
+pub fn database_environment(folder: &Path, url: &str) -> anyhow::Result<Vec<(String, String)>> {
+    let file = folder.join("master.key");
+    let path = file.to_string_lossy();
+    if !file.exists() {
+        let mut made = Process::spawn("claviger-keyvault", &["keyring", "generate", "--out", &path], &[])?;
+        anyhow::ensure!(made.wait(READY)?.success(), "no master key: {}", made.log());
+    }
+    Ok(environment(&[("CLAVIGER_DATABASE_URL", url), ("CLAVIGER_MASTER_KEY_FILE", &path)]))
+}
+
+/// A client of a keyvault's KeyVault.
+#[must_use]
+pub fn key_vault_of(vault: &Process) -> KeyVaultClient<Channel> {
+    KeyVaultClient::new(channel(vault))
+}
+
 /// Pairs of texts as an environment.
 #[must_use]
 pub fn environment(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -166,7 +212,11 @@ pub fn environment(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 fn start_vault(folder: &Path, options: &Options) -> anyhow::Result<Process> {
-    let environment = [vault_environment(folder), options.vault.clone()].concat();
+    let database = match &options.database {
+        Some(url) => database_environment(folder, url)?,
+        None => Vec::new(),
+    };
+    let environment = [vault_environment(folder), database, options.vault.clone()].concat();
     Process::start("claviger-keyvault", &["serve"], &environment)
 }
 
@@ -217,4 +267,7 @@ fn catalog(provider: &str) -> String {
     providers
         .map(|id| format!("[[provider]]\nid = \"{id}\"\nbase_url = {{ default = \"{provider}/{id}\" }}\n"))
         .join("\n")
+        + &format!(
+            "[[provider]]\nid = \"vertex\"\ntest = {{ kind = \"token_exchange\", url = \"{provider}/token\" }}\n"
+        )
 }

@@ -4,6 +4,7 @@ pub mod audit;
 pub mod calls;
 pub mod database;
 pub mod fleet;
+pub mod postgres;
 pub mod process;
 pub mod provider;
 pub mod raw;

@@ -80,6 +80,16 @@ impl Process {
         self.log.lock().map(|log| log.clone()).unwrap_or_default()
     }
 
+    /// The most memory that it ever had, in KiB (`VmHWM`).
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn peak_memory(&self) -> anyhow::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+        Ok(line.trim().trim_end_matches(" kB").parse()?)
+    }
+
     /// Sends a signal.
     ///
     /// # Errors
@@ -163,7 +173,17 @@ fn binary(program: &str) -> anyhow::Result<PathBuf> {
 fn build() -> anyhow::Result<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no workspace")?;
     let packages = ["-p", "claviger-keyvault", "-p", "claviger-routing"];
-    let output = Command::new(env!("CARGO")).current_dir(root).arg("build").args(packages).output()?;
+    let profile: &[&str] = if cfg!(debug_assertions) { &[] } else { &["--release"] };
+    let mut command = Command::new(env!("CARGO"));
+    // what cargo tells a test of its own package makes build scripts run anew, and with them half of the tree
+    let of_package = std::env::vars_os().map(|(name, _)| name).filter(|name| {
+        let name = name.to_string_lossy();
+        ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_", "CARGO_BIN_"].iter().any(|prefix| name.starts_with(prefix))
+    });
+    for name in of_package {
+        command.env_remove(name);
+    }
+    let output = command.current_dir(root).arg("build").args(profile).args(packages).output()?;
     if !output.status.success() {
         bail!("{}", String::from_utf8_lossy(&output.stderr));
     }

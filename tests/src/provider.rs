@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
-use wiremock::matchers::any;
+use wiremock::matchers::{any, path};
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 
 /// A key for Anthropic whose middle says how the provider answers: `good`, `bad`, `narrow`, `limited`, `broken`,
@@ -19,6 +19,22 @@ pub fn key(kind: &str) -> String {
 #[must_use]
 pub fn key_for(prefix: &str, kind: &str) -> String {
     format!("{prefix}{kind}-{}{}", uuid::Uuid::now_v7().simple(), uuid::Uuid::now_v7().simple())
+}
+
+/// Google's answer for an account's key that it does not know any more, from now on.
+pub async fn refuse_accounts(server: &MockServer) {
+    let body = json!({"error": "invalid_grant", "error_description": "Invalid JWT Signature."});
+    Mock::given(path("/token"))
+        .respond_with(ResponseTemplate::new(400).set_body_json(body))
+        .with_priority(1)
+        .mount(server)
+        .await;
+}
+
+/// How many access tokens were asked for.
+pub async fn exchanges(server: &MockServer) -> usize {
+    let all = server.received_requests().await.unwrap_or_default();
+    all.iter().filter(|request| request.url.path() == "/token").count()
 }
 
 /// Starts the server.
@@ -65,6 +81,10 @@ struct Provider {
 impl Respond for Provider {
     /// Error bodies echo the key, as some providers' do.
     fn respond(&self, request: &Request) -> ResponseTemplate {
+        if request.url.path() == "/token" {
+            let grant = json!({"access_token": token(), "token_type": "Bearer", "expires_in": 3600});
+            return ResponseTemplate::new(200).set_body_json(grant);
+        }
         let key = credential(request);
         let error = |status: u16, kind: &str, code: &str, message: &str| {
             let message = format!("{message}: {key}");
@@ -86,6 +106,11 @@ impl Respond for Provider {
             _ => ResponseTemplate::new(200).set_body_json(json!({"data": [], "object": "list"})),
         }
     }
+}
+
+/// A short-lived access token as Google's look. Each call makes another.
+fn token() -> String {
+    format!("ya29.{}{}", uuid::Uuid::now_v7().simple(), uuid::Uuid::now_v7().simple())
 }
 
 /// Whatever header carries the key; empty for a request without one.

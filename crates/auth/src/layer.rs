@@ -23,6 +23,9 @@ use known::Known;
 /// connection should give the same `Arc`: its identity is then read once.
 pub type Certificates = fn(&Extensions) -> Option<Arc<Vec<CertificateDer<'static>>>>;
 
+/// What hears of each refused call: the request's extensions, and why.
+type OnRefusal = dyn Fn(&Extensions, &AuthError) + Send + Sync;
+
 /// Who is calling; in request extensions.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Caller {
@@ -61,26 +64,44 @@ struct Shared {
     certificates: Certificates,
     refuse: fn(AuthError) -> Status,
     gates: Gates,
+    on_refusal: Option<Arc<OnRefusal>>,
     known: Known,
 }
 
 impl IdentityLayer {
     /// Without gates: every caller of the trust domain reaches every service.
     pub fn new(mode: Mode, certificates: Certificates, refuse: fn(AuthError) -> Status) -> Self {
-        let shared = Shared { mode, certificates, refuse, gates: Gates::new(), known: Known::default() };
-        Self { shared: Arc::new(shared) }
+        let (gates, known) = (Gates::new(), Known::default());
+        Self { shared: Arc::new(Shared { mode, certificates, refuse, gates, on_refusal: None, known }) }
     }
 
     /// The same with these gates in place of those before.
     #[must_use]
     pub fn with_gates(self, gates: Gates) -> Self {
-        let Shared { mode, certificates, refuse, .. } = &*self.shared;
-        let (mode, certificates, refuse) = (mode.clone(), *certificates, *refuse);
-        Self { shared: Arc::new(Shared { mode, certificates, refuse, gates, known: Known::default() }) }
+        Self { shared: Arc::new(Shared { gates, ..self.shared.anew() }) }
+    }
+
+    /// The same, telling `heard` of each call that it refuses. The refusal waits for it: it must neither block nor take
+    /// long.
+    #[must_use]
+    pub fn on_refusal(self, heard: impl Fn(&Extensions, &AuthError) + Send + Sync + 'static) -> Self {
+        Self { shared: Arc::new(Shared { on_refusal: Some(Arc::new(heard)), ..self.shared.anew() }) }
     }
 }
 
 impl Shared {
+    /// The same rules, and no connection known yet.
+    fn anew(&self) -> Self {
+        Self {
+            mode: self.mode.clone(),
+            certificates: self.certificates,
+            refuse: self.refuse,
+            gates: self.gates.clone(),
+            on_refusal: self.on_refusal.clone(),
+            known: Known::default(),
+        }
+    }
+
     fn admit<B>(&self, request: &Request<B>) -> Result<Caller, AuthError> {
         let caller = self.caller(request.extensions()).map_err(AuthError::Unknown)?;
         self.gates.check(&caller, request.uri().path())?;
@@ -131,6 +152,9 @@ where
             }
             Err(error) => {
                 tracing::debug!(error = &error as &dyn std::error::Error, "call refused");
+                if let Some(heard) = &self.shared.on_refusal {
+                    heard(request.extensions(), &error);
+                }
                 Admitted::No(ready(Ok((self.shared.refuse)(error).into_http())))
             }
         }

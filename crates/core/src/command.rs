@@ -1,11 +1,20 @@
 //! What callers ask of the vault, once its form has been checked.
 
-use time::OffsetDateTime;
+mod keys;
+mod workspaces;
+
+pub use keys::{
+    CreateKey, KeyChanges, ListKeys, NewKey, PurgeKey, ReorderGroup, ReorderKeys, ReplaceSecret, RevokeKey,
+    RevokeLeaked, RevokeUser, TestKey, UpdateKey,
+};
+pub use workspaces::{
+    BindSession, CreateWorkspace, DeleteAgentRoute, DeleteWorkspace, ListAgentRoutes, ListWorkspaces, PolicyChanges,
+    SetAgentRoute, UnbindSession, UpdateWorkspace,
+};
 
 use crate::fault::Fault;
-use crate::ids::{KeyName, KeySlug, ModelId, Owner, ProviderId, WorkspaceId};
-use crate::secret::Secret;
-use crate::workspace::Policy;
+use crate::filter::Filter;
+use crate::ids::Tenant;
 
 /// How a new secret is tested before it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -19,64 +28,42 @@ pub enum Verification {
     Skip,
 }
 
-/// Store a key.
+/// Which page of a listing.
 #[derive(Debug, Clone)]
-pub struct CreateKey {
-    /// Who owns it.
-    pub owner: Owner,
-    /// The provider's id or alias, as given.
-    pub provider: ProviderId,
-    /// What callers pin it by; made by the vault when none.
-    pub slug: Option<KeySlug>,
-    /// For people; checked by [`label`].
-    pub label: String,
-    /// 0 to 1,000,000; 0 is tried first.
-    pub priority: i32,
-    /// Its own destination, as given.
-    pub base_url: Option<String>,
-    /// Its cloud region, as given.
-    pub location: Option<String>,
-    /// The only models it may be used for; empty is all.
-    pub allowed_models: Vec<ModelId>,
-    /// When it stops being used.
-    pub expire_time: Option<OffsetDateTime>,
-    /// The credential.
-    pub secret: Secret,
-    /// How the secret is tested.
-    pub verification: Verification,
-    /// Do everything but store.
-    pub validate_only: bool,
-}
-
-/// List an owner's keys.
-#[derive(Debug, Clone)]
-pub struct ListKeys {
-    /// Whose.
-    pub owner: Owner,
-    /// Revoked ones too.
-    pub show_revoked: bool,
+pub struct PageRequest {
     /// 1 to 500.
-    pub page_size: u32,
+    pub size: u32,
     /// The last page's token.
-    pub page_token: Option<String>,
+    pub token: Option<String>,
 }
 
-/// Revoke a key.
+/// Whose audit events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuditScope {
+    /// Everyone's.
+    All,
+    /// One tenant's.
+    Tenant(Tenant),
+}
+
+impl std::fmt::Display for AuditScope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::Tenant(tenant) => tenant.fmt(f),
+        }
+    }
+}
+
+/// List audit events.
 #[derive(Debug, Clone)]
-pub struct RevokeKey {
+pub struct ListEvents {
+    /// Whose.
+    pub scope: AuditScope,
     /// Which.
-    pub name: KeyName,
-    /// What the row keeps; may be empty; checked by [`note`].
-    pub reason: String,
-}
-
-/// Make a workspace's record.
-#[derive(Debug, Clone)]
-pub struct CreateWorkspace {
-    /// Which workspace.
-    pub id: WorkspaceId,
-    /// Its policy.
-    pub policy: Policy,
+    pub filter: Filter,
+    /// Which page.
+    pub page: PageRequest,
 }
 
 /// Checks a label: at most 128 characters, none of them a control or invisible formatting character.

@@ -29,13 +29,13 @@ pub fn decide<'a>(
     let consent = need.consent.unwrap_or_default().min(workspace.policy.consent);
     let own = own_candidates(workspace, need);
     if need.slug.is_some() {
-        return pinned(catalog, own, need, consent, now);
+        return pinned(catalog, workspace, own, need, consent, now);
     }
     let (directive, filter) = Filter::of(catalog, need, &workspace.policy);
     if filter.is_open() {
         return refused(None, consent, Refusal::NeedUnspecified, Vec::new());
     }
-    let judge = Judge { catalog, filter, need, now };
+    let judge = Judge { catalog, workspace, filter, need, now };
     unpinned(&judge, directive, own, platform, consent)
 }
 
@@ -81,18 +81,21 @@ impl<'r> Filter<'r> {
 /// Judges single keys, all by the same rules.
 struct Judge<'r> {
     catalog: &'r Catalog,
+    workspace: &'r WorkspaceView,
     filter: Filter<'r>,
     need: &'r Need,
     now: OffsetDateTime,
 }
 
 impl Judge<'_> {
-    fn verdict(&self, key: &RouteKey) -> Verdict {
+    fn verdict(&self, candidate: &Candidate<'_>) -> Verdict {
+        let key = candidate.key;
         let provider = self.catalog.provider(key.provider.as_str());
         let categories = provider.map(|provider| &*provider.categories).unwrap_or_default();
         self.filter
             .misses(key, categories)
             .or_else(|| provider.is_none_or(|p| leads_nowhere(p, key)).then_some(Verdict::UnknownProvider))
+            .or_else(|| policy_refused(self.workspace, candidate))
             .or_else(|| model_refused(key, self.filter.model))
             .or_else(|| state_refused(key, self.now))
             .or_else(|| self.need.exclude.contains(&key.id).then_some(Verdict::Excluded))
@@ -112,7 +115,7 @@ fn unpinned<'a>(
     consent: Consent,
 ) -> Decision<'a> {
     for candidate in &mut own {
-        candidate.verdict = judge.verdict(candidate.key);
+        candidate.verdict = judge.verdict(candidate);
     }
     let own_keys = own.iter().filter(|c| is_for_the_need(c.verdict)).count();
     let allowed = match consent {
@@ -123,7 +126,7 @@ fn unpinned<'a>(
     let fallback = if own_keys == 0 { Fallback::NoOwnKey } else { Fallback::OwnKeysStruckOut };
     let mut candidates = own;
     for mut candidate in ordered(platform.iter().map(|key| (key, Source::Platform))) {
-        candidate.verdict = match judge.verdict(candidate.key) {
+        candidate.verdict = match judge.verdict(&candidate) {
             Verdict::Eligible if !allowed => Verdict::NoConsent,
             verdict => verdict,
         };
@@ -154,6 +157,8 @@ fn is_for_the_need(verdict: Verdict) -> bool {
         | Verdict::Expired
         | Verdict::Invalid
         | Verdict::Excluded
+        | Verdict::ProviderNotAllowed
+        | Verdict::PlanRequired
         | Verdict::ModelNotAllowed
         | Verdict::Unreadable
         | Verdict::NoCredential
@@ -169,6 +174,7 @@ fn is_for_the_need(verdict: Verdict) -> bool {
 /// A pin is exact: that key, or the reason why not. It never slides to another key, owner or the platform.
 fn pinned<'a>(
     catalog: &Catalog,
+    workspace: &WorkspaceView,
     mut candidates: Vec<Candidate<'a>>,
     need: &Need,
     consent: Consent,
@@ -181,7 +187,7 @@ fn pinned<'a>(
     let Some(target) = pin_target(&candidates, need) else {
         return refused(directive, consent, Refusal::PinnedNotFound, candidates);
     };
-    let verdict = pin_verdict(catalog, candidates[target].key, need, now);
+    let verdict = pin_verdict(catalog, workspace, &candidates[target], need, now);
     candidates[target].verdict = verdict;
     if verdict != Verdict::Chosen {
         return refused(directive, consent, Refusal::Pinned(verdict), candidates);
@@ -203,7 +209,14 @@ fn pin_target(candidates: &[Candidate<'_>], need: &Need) -> Option<usize> {
         .map(|(index, _)| index)
 }
 
-fn pin_verdict(catalog: &Catalog, key: &RouteKey, need: &Need, now: OffsetDateTime) -> Verdict {
+fn pin_verdict(
+    catalog: &Catalog,
+    workspace: &WorkspaceView,
+    candidate: &Candidate<'_>,
+    need: &Need,
+    now: OffsetDateTime,
+) -> Verdict {
+    let key = candidate.key;
     if key.state.is_revoked() {
         return Verdict::Revoked;
     }
@@ -216,7 +229,8 @@ fn pin_verdict(catalog: &Catalog, key: &RouteKey, need: &Need, now: OffsetDateTi
     if need.category.is_some_and(|c| !provider.categories.contains(&c)) {
         return Verdict::WrongCategory;
     }
-    state_refused(key, now)
+    policy_refused(workspace, candidate)
+        .or_else(|| state_refused(key, now))
         .or_else(|| model_refused(key, need.model.as_ref()))
         .or_else(|| need.exclude.contains(&key.id).then_some(Verdict::Excluded))
         .unwrap_or(Verdict::Chosen)
@@ -227,6 +241,14 @@ fn pin_verdict(catalog: &Catalog, key: &RouteKey, need: &Need, now: OffsetDateTi
 fn leads_nowhere(provider: &Provider, key: &RouteKey) -> bool {
     let known = provider.effective_base_url(key.base_url.as_deref(), key.location.as_deref());
     known.is_none() && (key.base_url.is_some() || provider.base_url.required || provider.base_url.default.is_some())
+}
+
+/// What the workspace's policy and plan rule out, whatever the key itself is like.
+fn policy_refused(workspace: &WorkspaceView, candidate: &Candidate<'_>) -> Option<Verdict> {
+    if !workspace.policy.allows(&candidate.key.provider) {
+        return Some(Verdict::ProviderNotAllowed);
+    }
+    (workspace.byok_excluded && candidate.source != Source::Platform).then_some(Verdict::PlanRequired)
 }
 
 fn state_refused(key: &RouteKey, now: OffsetDateTime) -> Option<Verdict> {

@@ -68,6 +68,10 @@ text_id!(
     KeySlug, is_slug, InvalidId::Slug
 );
 text_id!(
+    /// What a workspace pays for, as the platform names it. `[a-z0-9][a-z0-9-]{0,62}`.
+    PlanId, is_slug, InvalidId::Slug
+);
+text_id!(
     /// A user of a workspace, as the platform names it.
     UserId, is_subject, InvalidId::Subject
 );

@@ -49,6 +49,27 @@ impl KeyState {
         matches!(self, Self::Revoked | Self::Purged)
     }
 
+    /// The state after its owner switched it off or on. A key that its provider rejected stays so.
+    #[must_use]
+    pub fn switched(self, disabled: bool, last_test: Option<&KeyTest>) -> Self {
+        let rejected = last_test.is_some_and(|test| test.result == TestResult::Invalid);
+        match (self, disabled) {
+            (Self::Active | Self::Invalid, true) => Self::Disabled,
+            (Self::Disabled, false) if rejected => Self::Invalid,
+            (Self::Disabled, false) => Self::Active,
+            (state, _) => state,
+        }
+    }
+
+    /// The state after another secret was put in: a new secret is a new chance, but what its owner switched off stays off.
+    #[must_use]
+    pub fn with_new_secret(self) -> Self {
+        match self {
+            Self::Active | Self::Invalid => Self::Active,
+            state => state,
+        }
+    }
+
     /// The state after a live test. Only a clear yes or no moves it, and only between ACTIVE and INVALID.
     #[must_use]
     pub fn after_test(self, result: TestResult) -> Self {
@@ -233,6 +254,15 @@ mod tests {
             for fixed in [Disabled, Revoked, Purged] {
                 assert_eq!(fixed.after_test(result), fixed);
             }
+        }
+    }
+
+    #[test]
+    fn a_new_secret_is_a_new_chance_and_switches_nothing_on() {
+        use KeyState::{Active, Disabled, Invalid, Purged, Revoked};
+        assert_eq!([Active, Invalid].map(KeyState::with_new_secret), [Active, Active]);
+        for fixed in [Disabled, Revoked, Purged] {
+            assert_eq!(fixed.with_new_secret(), fixed);
         }
     }
 

@@ -7,6 +7,7 @@ pub mod catalog;
 pub mod command;
 pub mod decide;
 pub mod fault;
+pub mod filter;
 pub mod ids;
 pub mod key;
 pub mod position;

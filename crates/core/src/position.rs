@@ -29,6 +29,12 @@ impl fmt::Display for Position {
     }
 }
 
+/// A resource's etag: the audit event that left it so.
+#[must_use]
+pub fn etag(seq: u64) -> String {
+    format!("{seq:x}")
+}
+
 /// What a feed subscription's cipher is bound to: its session and the history that it tells of.
 #[must_use]
 pub fn session_binding(session: Uuid, epoch: Uuid) -> [u8; 32] {

@@ -46,6 +46,28 @@ reasons! {
     WorkspaceNotFound = "WORKSPACE_NOT_FOUND",
     /// The workspace has a record already.
     WorkspaceExists = "WORKSPACE_EXISTS",
+    /// The workspace takes no changes.
+    WorkspaceReadOnly = "WORKSPACE_READ_ONLY",
+    /// The workspace's plan does not include own keys.
+    PlanRequired = "PLAN_REQUIRED",
+    /// The workspace may not use the provider.
+    ProviderNotAllowed = "PROVIDER_NOT_ALLOWED",
+    /// The workspace's record, or one of its standing orders, is not as its newest audit event left it.
+    WorkspaceAltered = "WORKSPACE_ALTERED",
+    /// The agent has no route.
+    RouteNotFound = "ROUTE_NOT_FOUND",
+    /// The session has no binding.
+    BindingNotFound = "BINDING_NOT_FOUND",
+    /// The resource is not as the caller knows it.
+    EtagMismatch = "ETAG_MISMATCH",
+    /// The request id was used with another body.
+    RequestIdReused = "REQUEST_ID_REUSED",
+    /// No provider can be connected by OAuth.
+    OauthNotAvailable = "OAUTH_NOT_AVAILABLE",
+    /// Only a revoked key can be purged.
+    KeyNotRevoked = "KEY_NOT_REVOKED",
+    /// The key's row is not as its newest audit event left it.
+    KeyAltered = "KEY_ALTERED",
     /// The key is revoked.
     KeyRevoked = "KEY_REVOKED",
     /// The pinned key is switched off.

@@ -44,6 +44,8 @@ pub struct RouteKey {
     pub expire_time: Option<OffsetDateTime>,
     /// Whether routing holds a credential for it.
     pub credential: CredentialState,
+    /// When that credential ends, for a short-lived one.
+    pub credential_expire_time: Option<OffsetDateTime>,
 }
 
 /// Whether routing holds a key's credential.
@@ -62,6 +64,8 @@ pub enum CredentialState {
 pub struct WorkspaceView {
     /// Its policy.
     pub policy: Policy,
+    /// Its plan does not include own keys.
+    pub byok_excluded: bool,
     /// All its keys, personal and revoked ones too, in any order.
     pub keys: Vec<RouteKey>,
 }
@@ -137,6 +141,10 @@ pub enum Verdict {
     WrongProvider,
     /// Of a provider that does not serve the category.
     WrongCategory,
+    /// Of a provider that the workspace may not use.
+    ProviderNotAllowed,
+    /// An own key of a workspace whose plan does not include own keys.
+    PlanRequired,
     /// The model is not among its allowed ones.
     ModelNotAllowed,
     /// Does not open under the vault's keyring.
@@ -229,6 +237,10 @@ fn pinned(verdict: Verdict) -> (Reason, &'static str) {
         Verdict::UnknownProvider => {
             (Reason::ProviderMismatch, "routing's catalog does not know the pinned key's provider or destination")
         }
+        Verdict::ProviderNotAllowed => {
+            (Reason::ProviderNotAllowed, "the workspace may not use the pinned key's provider")
+        }
+        Verdict::PlanRequired => (Reason::PlanRequired, "the workspace's plan does not include own keys"),
         Verdict::ModelNotAllowed => (Reason::ModelNotAllowed, "the pinned key may not be used for this model"),
         Verdict::Excluded => (Reason::NoEligibleKey, "the request excludes the key that it pins"),
         Verdict::Chosen | Verdict::Eligible | Verdict::NotPinned | Verdict::NoConsent => {

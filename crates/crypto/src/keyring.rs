@@ -100,6 +100,19 @@ impl Keyring {
         Ok(())
     }
 
+    /// Takes out a key that is not primary, the last step of a rotation. Whatever is still wrapped with it will never
+    /// be opened again: the caller makes sure that nothing is.
+    ///
+    /// # Errors
+    /// [`KeyringError::RetiresPrimary`] and [`KeyringError::NoSuchKey`]; the keyring is then as it was.
+    pub fn retire(&mut self, id: &str) -> Result<RootKey, KeyringError> {
+        if self.primary.id() == id {
+            return Err(KeyringError::RetiresPrimary);
+        }
+        let index = self.others.iter().position(|key| key.id() == id).ok_or(KeyringError::NoSuchKey)?;
+        Ok(self.others.remove(index))
+    }
+
     fn of_one(primary: RootKey) -> Self {
         Self { primary, others: Vec::new() }
     }

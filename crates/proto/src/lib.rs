@@ -10,6 +10,7 @@ mod convert;
 mod redacted;
 
 pub use convert::timestamp;
+pub use prost_types::{FieldMask, Timestamp};
 
 /// As generated: the modules are nested as the packages are, since generated code refers to itself that way.
 mod generated {

@@ -38,7 +38,9 @@ mod tests {
     fn the_descriptors_tell_every_method() {
         let vault = methods("claviger.keyvault.v1");
         assert!(vault.all.contains(&"claviger.keyvault.v1.KeyVault/CreateProviderKey".to_owned()), "{vault:?}");
-        assert_eq!(vault.streams, ["claviger.keyvault.v1.KeyFeed/Subscribe"]);
+        let streams =
+            ["AuditLog/ExportAuditEvents", "AuditLog/VerifyAuditLog", "KeyFeed/Subscribe", "MasterKeys/RewrapKeys"];
+        assert_eq!(vault.streams, streams.map(|name| format!("claviger.keyvault.v1.{name}")));
         assert_eq!(methods("claviger.routing.v1").all.len(), 2);
     }
 }

@@ -190,5 +190,7 @@ fn verdict(verdict: Verdict) -> rt::candidate::Verdict {
         Verdict::UnknownProvider => Wire::UnknownProvider,
         Verdict::NotPinned => Wire::NotPinned,
         Verdict::NoConsent => Wire::NoConsent,
+        Verdict::ProviderNotAllowed => Wire::ProviderNotAllowed,
+        Verdict::PlanRequired => Wire::PlanRequired,
     }
 }

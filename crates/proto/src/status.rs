@@ -36,17 +36,25 @@ pub fn code(reason: Reason) -> Code {
         | Reason::InvalidField
         | Reason::NeedUnspecified
         | Reason::HandshakeFailed
+        | Reason::RequestIdReused
         | Reason::MalformedRequest => Code::InvalidArgument,
-        Reason::RentabilityNotAvailable | Reason::MethodNotFound => Code::Unimplemented,
+        Reason::RentabilityNotAvailable | Reason::OauthNotAvailable | Reason::MethodNotFound => Code::Unimplemented,
         Reason::KeySlugTaken | Reason::WorkspaceExists => Code::AlreadyExists,
-        Reason::KeyNotFound | Reason::ProviderNotFound | Reason::WorkspaceNotFound | Reason::ServiceNotFound => {
-            Code::NotFound
-        }
+        Reason::EtagMismatch => Code::Aborted,
+        Reason::KeyNotFound
+        | Reason::ProviderNotFound
+        | Reason::WorkspaceNotFound
+        | Reason::RouteNotFound
+        | Reason::BindingNotFound
+        | Reason::ServiceNotFound => Code::NotFound,
         Reason::KeyRevoked
         | Reason::KeyDisabled
         | Reason::KeyExpired
         | Reason::KeyInvalid
         | Reason::KeyUnreadable
+        | Reason::KeyAltered
+        | Reason::KeyNotRevoked
+        | Reason::WorkspaceAltered
         | Reason::ProviderMismatch
         | Reason::ModelNotAllowed
         | Reason::NoEligibleKey => Code::FailedPrecondition,
@@ -56,7 +64,9 @@ pub fn code(reason: Reason) -> Code {
         | Reason::VaultRewound
         | Reason::StorageUnavailable => Code::Unavailable,
         Reason::CallerUnknown => Code::Unauthenticated,
-        Reason::NotAllowed => Code::PermissionDenied,
+        Reason::NotAllowed | Reason::WorkspaceReadOnly | Reason::PlanRequired | Reason::ProviderNotAllowed => {
+            Code::PermissionDenied
+        }
         Reason::PayloadTooLarge | Reason::TooManyKeys => Code::ResourceExhausted,
         Reason::DeadlineExceeded => Code::DeadlineExceeded,
         Reason::Internal => Code::Internal,

@@ -1,11 +1,15 @@
-{{/* Egress that every service needs: DNS, and the trace collector where there is one. */}}
-{{- define "claviger.commonEgress" -}}
+{{- define "claviger.dnsEgress" -}}
 - ports:
     - { port: 53, protocol: UDP }
     - { port: 53, protocol: TCP }
-  {{- with .root.Values.networkPolicy.dns.to }}
+  {{- with .Values.networkPolicy.dns.to }}
   to: {{- toYaml . | nindent 4 }}
   {{- end }}
+{{- end -}}
+
+{{/* Egress that every service needs: DNS, and the trace collector where there is one. */}}
+{{- define "claviger.commonEgress" -}}
+{{ include "claviger.dnsEgress" .root }}
 {{- if .root.Values.otlp.endpoint }}
 - ports:
     - { port: {{ include "claviger.otlpPort" .root }}, protocol: TCP }
@@ -15,6 +19,17 @@
 {{- end }}
 {{- with (index .root.Values.networkPolicy .component).extraEgress }}
 {{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* Egress to the database server, where there is one. */}}
+{{- define "claviger.databaseEgress" -}}
+{{- if .Values.keyvault.database.existingSecret }}
+- ports:
+    - { port: {{ .Values.networkPolicy.keyvault.database.port }}, protocol: TCP }
+  {{- with .Values.networkPolicy.keyvault.database.to }}
+  to: {{- toYaml . | nindent 4 }}
+  {{- end }}
 {{- end }}
 {{- end -}}
 

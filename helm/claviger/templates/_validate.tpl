@@ -34,6 +34,17 @@
 {{- if and .Values.trustDomain .Values.keyvault.routingIdentity (not (hasPrefix $prefix .Values.keyvault.routingIdentity)) -}}
 {{- $out = append $out (printf "keyvault.routingIdentity must begin with %s, as trustDomain says" $prefix) -}}
 {{- end -}}
+{{- with .Values.keyvault.database -}}
+{{- if and (gt (int $.Values.keyvault.replicas) 1) (not .existingSecret) -}}
+{{- $out = append $out "keyvault.replicas above 1 needs keyvault.database.existingSecret: the embedded database has one writer" -}}
+{{- end -}}
+{{- if and .migrate.existingSecret (not .existingSecret) -}}
+{{- $out = append $out "keyvault.database.migrate needs keyvault.database.existingSecret: the embedded database migrates itself" -}}
+{{- end -}}
+{{- if and .migrate.existingSecret (not .migrate.serviceRole) -}}
+{{- $out = append $out "keyvault.database.migrate.serviceRole must name the role in the service's URL" -}}
+{{- end -}}
+{{- end -}}
 {{- if and .Values.metrics.serviceMonitor.enabled .Values.metrics.podMonitor.enabled -}}
 {{- $out = append $out "enable metrics.serviceMonitor or metrics.podMonitor, not both: each pod would be scraped twice" -}}
 {{- end -}}
@@ -54,6 +65,7 @@
   "CLAVIGER_ROUTING_LISTEN" "CLAVIGER_ROUTING_HEALTH_LISTEN" "CLAVIGER_ROUTING_METRICS_LISTEN"
   "CLAVIGER_DATA_DIR" "CLAVIGER_MASTER_KEY_FILE" "CLAVIGER_TLS_CERT" "CLAVIGER_TLS_KEY" "CLAVIGER_TLS_CLIENT_CA"
   "CLAVIGER_TRUST_DOMAIN" "CLAVIGER_ROUTING_ID" "CLAVIGER_KEYVAULT_URL" "CLAVIGER_KEYVAULT_SERVER_NAME"
+  "CLAVIGER_DATABASE_URL" "CLAVIGER_BYOK_PLANS" "CLAVIGER_EGRESS_PROXY" "CLAVIGER_EGRESS_CA_FILE"
   "CLAVIGER_CATALOG_FILE" "CLAVIGER_EGRESS_ALLOW" "CLAVIGER_LOG" "CLAVIGER_SHUTDOWN_GRACE" "OTEL_EXPORTER_OTLP_ENDPOINT"
   | toJson -}}
 {{- end -}}

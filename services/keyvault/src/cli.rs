@@ -1,12 +1,14 @@
 //! The commands.
 
-use std::io::Write;
+mod audit;
+pub mod keyring;
+mod migrate;
 
 use anyhow::{Context, bail};
 use claviger_runtime::process;
 
-use crate::config::{Cli, Command, Generate, Health, Keyring, List};
-use crate::{app, master_key};
+use crate::app;
+use crate::config::{Audit, Cli, Command, Health};
 
 /// Runs a command.
 ///
@@ -16,30 +18,12 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
     process::harden()?;
     match cli.command {
         Command::Serve(settings) => app::run(*settings),
-        Command::Keyring(Keyring::Generate(to)) => generate(&to),
-        Command::Keyring(Keyring::List(of)) => list(&of),
+        Command::Keyring(command) => keyring::run(&command, &mut std::io::stdout().lock()),
+        Command::Audit(Audit::Verify(of)) => audit::verify(&of),
+        Command::Audit(Audit::Seal(of)) => audit::seal(&of),
+        Command::Migrate(of) => process::block_on(migrate::run(&of, &mut std::io::stdout()))?,
         Command::Health(of) => health(&of),
     }
-}
-
-fn generate(to: &Generate) -> anyhow::Result<()> {
-    let mut stdout = std::io::stdout().lock();
-    if to.out.as_os_str() == "-" {
-        return Ok(stdout.write_all(master_key::fresh()?.as_bytes())?);
-    }
-    master_key::generate(&to.out)?;
-    writeln!(stdout, "made {}; keep a copy where the database's backups are not", to.out.display())?;
-    Ok(())
-}
-
-fn list(of: &List) -> anyhow::Result<()> {
-    let keyring = master_key::read(&of.file)?;
-    let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "{:<24} {:<14} CREATED", "ID", "STATE")?;
-    for key in keyring.iter() {
-        writeln!(stdout, "{:<24} {:<14} {}", key.id(), key.state().as_str(), key.create_time())?;
-    }
-    Ok(())
 }
 
 fn health(of: &Health) -> anyhow::Result<()> {

@@ -1,5 +1,8 @@
 //! Where the master keyring comes from: a file, or the environment.
 
+mod edit;
+mod watch;
+
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -10,6 +13,9 @@ use secrecy::{ExposeSecret, SecretString};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use zeroize::Zeroizing;
+
+pub use self::edit::edit;
+pub use self::watch::{RELOAD_INTERVAL, Watch};
 
 /// Why there is no keyring. Each says which setting or file, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +40,17 @@ pub enum MasterKeyError {
     /// The file cannot be made.
     #[error("{0} cannot be made")]
     NotMade(PathBuf, #[source] io::Error),
+    /// The file cannot be replaced.
+    #[error("{0} cannot be replaced")]
+    NotReplaced(PathBuf, #[source] io::Error),
+    /// The file, or what it lies on, is a mount that cannot be written to.
+    #[error(
+        "{0} is mounted and cannot be changed here: change a copy, and give it to what the mount comes from, such as the Kubernetes Secret"
+    )]
+    Mounted(PathBuf),
+    /// The file's owner or group cannot be kept.
+    #[error("{0} has an owner or a group that this user cannot give to a file: change it as its owner")]
+    Owner(PathBuf, #[source] io::Error),
     /// The development key file is gone.
     #[error(
         "the database exists, but its master key file {0} does not: put the file back, or remove both to start anew"
@@ -53,6 +70,16 @@ pub struct Source<'a> {
     pub bare: Option<&'a SecretString>,
     /// In development mode, the file to make where neither is set; and the database that must then be new too.
     pub development: Option<(&'a Path, &'a Path)>,
+}
+
+impl Source<'_> {
+    /// The file that the keyring is read from; `None` where the environment holds it.
+    fn key_file(&self) -> Option<&Path> {
+        match (self.file, self.bare) {
+            (None, Some(_)) => None,
+            (file, _) => file.or(self.development.map(|(file, _)| file)),
+        }
+    }
 }
 
 /// Takes up the keyring.
@@ -86,13 +113,16 @@ pub fn keyring(source: &Source<'_>) -> Result<Keyring, MasterKeyError> {
 /// # Errors
 /// Says what to do.
 pub fn read(file: &Path) -> Result<Keyring, MasterKeyError> {
+    Ok(Keyring::parse(&text_of(file)?)?)
+}
+
+fn text_of(file: &Path) -> Result<Zeroizing<String>, MasterKeyError> {
     let unreadable = |error| MasterKeyError::Unreadable(file.to_owned(), error);
     let mode = fs::metadata(file).map_err(unreadable)?.permissions().mode();
     if mode & 0o007 != 0 {
         return Err(MasterKeyError::WorldReadable(file.to_owned()));
     }
-    let text = Zeroizing::new(fs::read_to_string(file).map_err(unreadable)?);
-    Ok(Keyring::parse(&text)?)
+    Ok(Zeroizing::new(fs::read_to_string(file).map_err(unreadable)?))
 }
 
 /// Makes a key file that its owner alone may read. It is on the disk when this returns.
@@ -115,8 +145,11 @@ pub fn generate(file: &Path) -> Result<(), MasterKeyError> {
 
 /// The file's name is on the disk too.
 fn sync_folder(file: &Path) -> io::Result<()> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::File::open(folder)?.sync_all()
+    fs::File::open(folder_of(file))?.sync_all()
+}
+
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// The text of a keyring with one new key.
@@ -124,9 +157,14 @@ fn sync_folder(file: &Path) -> io::Result<()> {
 /// # Errors
 /// When the system has no randomness.
 pub fn fresh() -> Result<Zeroizing<String>, MasterKeyError> {
+    Ok(Keyring::generate(&create_time_now())?.to_text())
+}
+
+/// The present time as a key file has it.
+#[must_use]
+pub fn create_time_now() -> String {
     let now = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    let create_time = now.format(&Rfc3339).unwrap_or_else(|_| "unknown".to_owned());
-    Ok(Keyring::generate(&create_time)?.to_text())
+    now.format(&Rfc3339).unwrap_or_else(|_| "unknown".to_owned())
 }
 
 #[cfg(test)]

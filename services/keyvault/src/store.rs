@@ -1,27 +1,54 @@
 //! The database: the only place that names a column or catches a database error.
 //!
-//! Reads go through a pool; writes through [`WriteTxn`], which is the one write path.
+//! Reads go through a pool, each on one snapshot of the database; writes through [`WriteTxn`], which is the one write
+//! path.
 
+mod audit;
+mod bound;
 mod connect;
 mod entity;
 mod error;
+mod event_row;
+mod filter;
+mod inspect;
 mod key_row;
+mod many;
+mod once;
 mod read;
+mod rewrap;
+mod role;
+mod schema;
 mod setup;
+mod standing;
+mod workspace_row;
 mod write;
+mod writer;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::sync::Arc;
+
 use sea_orm::DatabaseConnection;
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
-pub use connect::Location;
+pub use audit::{BoundTable, CheckedRow, Cursor, NewSegment, RowPage, Segment, StoredEvent, Stretch, Unrowed, fold};
+pub use bound::Stamp;
+pub use connect::{Location, LocationError};
 pub use error::StoreError;
+pub use inspect::Inspection;
 pub use key_row::StoredKey;
-pub use read::{After, TenantRows};
-pub use setup::{MasterKeyRow, ServiceKeyRow};
+pub use once::{Once, Recalled};
+pub use read::{After, Neighbour, TenantRows};
+pub use rewrap::{AnyRecord, AnyWorkspaceKey, Dependents, Place};
+pub use schema::{Migration, migrate, migrations};
+pub use setup::{Database, MasterKeyRow, Prepared, ServiceKeyRow};
 pub use write::WriteTxn;
+pub use writer::Writer;
+
+use bound::Binder;
+use writer::Work;
 
 /// A tenant's key that its records are sealed under, as stored: wrapped by a master key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,12 +61,22 @@ pub struct WorkspaceKeyRow {
     pub wrapped: Vec<u8>,
 }
 
-/// An open database of the right schema.
+/// Something as its row has it, and the audit event that left it so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept<T> {
+    /// What the row holds.
+    pub value: T,
+    /// The event's sequence number.
+    pub seq: u64,
+}
+
+/// An open database of the right schema, whose rows can be checked and written.
 #[derive(Debug, Clone)]
 pub struct Store {
     read: DatabaseConnection,
-    write: DatabaseConnection,
+    binder: Arc<Binder>,
     epoch: Uuid,
+    queue: mpsc::Sender<Work>,
 }
 
 impl Store {

@@ -1,11 +1,20 @@
 //! What the vault does, step by step: test, seal, store, audit. No wire type, no column.
 
+pub mod audit;
+mod call;
 pub mod custody;
 pub mod destination;
 pub mod feed;
+pub mod keyring_check;
 pub mod keys;
+pub mod master_keys;
 mod page;
+pub mod policy;
+pub mod reload;
 pub mod workspaces;
+
+pub use call::{Answer, Call};
+pub use page::Page;
 
 use claviger_core::audit::{Action, Detail, Event, Origin};
 use claviger_core::ids::Tenant;
@@ -24,7 +33,7 @@ fn event(
 }
 
 /// Now, to the microsecond that rows keep.
-fn now() -> OffsetDateTime {
+pub(crate) fn now() -> OffsetDateTime {
     let now = OffsetDateTime::now_utc();
     now.replace_microsecond(now.microsecond()).unwrap_or(now)
 }

@@ -5,7 +5,10 @@
 
 mod client;
 mod egress;
+mod outbound;
+mod token;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use claviger_core::catalog::{AuthType, Catalog, HttpFacts, LiveTest, Provider, TestVerdict};
@@ -14,14 +17,16 @@ use claviger_core::fault::Fault;
 use claviger_core::key::{KeyTest, TestResult};
 use claviger_core::reason::Reason;
 use secrecy::SecretString;
-use std::sync::Arc;
 use time::OffsetDateTime;
 
 pub use client::{Answer, Client, ClientError, Failure};
 pub use egress::{Egress, Forbidden};
+pub use outbound::{EgressProxy, ExtraRoots, Outbound, ProxyError, RootsError};
+pub use token::{AccessToken, MintError, TokenFor, Tokens};
 
-use crate::usecase::destination;
+use crate::usecase::{destination, now};
 
+const ACCEPTED: &str = "the provider accepts it";
 /// When a provider that limited or could not answer a test is worth asking again.
 const RETRY: Duration = Duration::from_secs(30);
 
@@ -47,6 +52,23 @@ pub struct Subject<'a> {
     pub location: Option<&'a str>,
 }
 
+/// What a provider's answer, or its silence, shows of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What it shows.
+    pub result: TestResult,
+    /// Why, in our own words.
+    pub detail: String,
+    /// The provider's HTTP status, if it answered.
+    pub http_status: Option<u16>,
+}
+
+impl Finding {
+    fn new(result: TestResult, detail: impl ToString, http_status: Option<u16>) -> Self {
+        Self { result, detail: detail.to_string(), http_status }
+    }
+}
+
 impl Verifier {
     /// Over an HTTP client.
     #[must_use]
@@ -60,28 +82,49 @@ impl Verifier {
         self.client.egress()
     }
 
-    /// Tests a key live, once.
+    /// Tests a key live, once. A service account is tested by the exchange that its access tokens come from.
     ///
     /// # Errors
     /// `BASE_URL_NOT_ALLOWED` when the destination turns out to be a forbidden address.
     pub async fn test(&self, subject: &Subject<'_>) -> Result<KeyTest, Fault> {
-        let Some(request) = subject.provider.test_request(subject.base_url, subject.location) else {
-            return Ok(skipped(&no_test(subject.provider), OffsetDateTime::now_utc()));
-        };
         let start = Instant::now();
-        let answer = self.client.send(&request, subject).await;
-        let (result, detail, http_status) = match answer {
-            Ok(answer) => self.meaning(subject.provider, &answer),
-            Err(Failure::Forbidden(forbidden)) => return Err(destination::forbidden(forbidden)),
-            Err(failure) => (TestResult::Inconclusive, failure.to_string(), None),
+        let finding = match (&subject.provider.test, subject.auth_type, subject.secret) {
+            (LiveTest::TokenExchange(_), AuthType::ServiceAccountJson, Some(account)) => {
+                self.try_exchange(subject.provider, account).await
+            }
+            // a key file is no header: it is never sent
+            (LiveTest::Http(_), AuthType::ApiKey | AuthType::None, _) => match self.try_request(subject).await? {
+                Some(finding) => finding,
+                None => return Ok(skipped(&no_test(subject.provider), now())),
+            },
+            _ => return Ok(skipped(&no_test(subject.provider), now())),
         };
-        Ok(KeyTest { result, detail, time: OffsetDateTime::now_utc(), http_status, duration: start.elapsed() })
+        let Finding { result, detail, http_status } = finding;
+        // to the microsecond, as rows keep it: what is answered now is what is shown later
+        let micros = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+        Ok(KeyTest { result, detail, time: now(), http_status, duration: Duration::from_micros(micros) })
     }
 
-    fn meaning(&self, provider: &Provider, answer: &Answer) -> (TestResult, String, Option<u16>) {
+    async fn try_exchange(&self, provider: &Provider, account: &SecretString) -> Finding {
+        match self.mint(provider, account, OffsetDateTime::now_utc()).await {
+            Ok(_token) => Finding::new(TestResult::Valid, ACCEPTED, Some(200)),
+            Err(MintError(finding)) => finding,
+        }
+    }
+
+    async fn try_request(&self, subject: &Subject<'_>) -> Result<Option<Finding>, Fault> {
+        let Some(request) = subject.provider.test_request(subject.base_url, subject.location) else { return Ok(None) };
+        match self.client.send(&request, subject).await {
+            Ok(answer) => Ok(Some(self.finding(subject.provider, &answer))),
+            Err(Failure::Forbidden(forbidden)) => Err(destination::forbidden(forbidden)),
+            Err(failure) => Ok(Some(Finding::new(TestResult::Inconclusive, failure, None))),
+        }
+    }
+
+    fn finding(&self, provider: &Provider, answer: &Answer) -> Finding {
         let facts = HttpFacts { status: answer.status, body: answer.body.as_ref(), texts: &[] };
         let (result, detail) = match self.catalog.test_verdict(provider, &facts) {
-            TestVerdict::Valid if proves_key(provider) => (TestResult::Valid, "the provider accepts it"),
+            TestVerdict::Valid if proves_key(provider) => (TestResult::Valid, ACCEPTED),
             TestVerdict::Valid => (TestResult::Valid, "the server answers; it may not look at keys for this"),
             TestVerdict::Restricted { reason } => (TestResult::Restricted, reason),
             TestVerdict::QuotaExhausted { reason } => (TestResult::QuotaExhausted, reason),
@@ -89,12 +132,13 @@ impl Verifier {
             TestVerdict::Invalid { reason } => (TestResult::Invalid, reason),
             TestVerdict::Inconclusive { reason } => (TestResult::Inconclusive, reason),
         };
-        (result, detail.to_owned(), Some(answer.status))
+        Finding::new(result, detail, Some(answer.status))
     }
 }
 
 fn proves_key(provider: &Provider) -> bool {
     matches!(&provider.test, LiveTest::Http(test) if test.proves_key)
+        || matches!(&provider.test, LiveTest::TokenExchange(_))
 }
 
 /// A test that was not made, and why.
@@ -137,3 +181,6 @@ pub fn accept(provider: &Provider, test: &KeyTest, verification: Verification) -
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -70,7 +70,7 @@ impl RoutingService {
                 .collect(),
             query_parameters: Vec::new(),
             secret: secret.unwrap_or_default().to_owned(),
-            expire_time: None,
+            expire_time: resolved.choice.key.credential_expire_time.map(timestamp),
         }
     }
 }

@@ -103,8 +103,8 @@ impl Resolver {
             Source::Personal | Source::Workspace => &scene.workspace,
         };
         let secret = holder.expose(choice.key)?;
-        let latest = now + LONGEST_USE;
-        let expire_time = choice.key.expire_time.map_or(latest, |at| at.min(latest));
+        let ends = [choice.key.expire_time, choice.key.credential_expire_time];
+        let expire_time = ends.into_iter().flatten().fold(now + LONGEST_USE, OffsetDateTime::min);
         Ok(Resolved { base_url: self.base_url(choice.key), choice, secret, expire_time })
     }
 

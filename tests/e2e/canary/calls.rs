@@ -37,6 +37,7 @@ impl<'a> Calls<'a> {
         calls.send_as_metadata().await;
         calls.ask_for_health().await;
         calls.end_keys().await;
+        calls.hand_over_elsewhere().await;
         assert!(calls.refused > 40, "only {} calls were refused", calls.refused);
         calls.answers
     }

@@ -5,15 +5,16 @@ use sha2::{Digest, Sha256};
 use crate::database::{Database, hex};
 
 /// What the tests look at of an event.
-pub(super) struct Event {
-    pub(super) action: String,
-    pub(super) target: String,
+pub(crate) struct Event {
+    pub(crate) action: String,
+    pub(crate) target: String,
 }
 
-const TEXTS: [&str; 8] = ["tenant", "action", "target", "actor", "peer", "request_id", "trace_id", "details"];
+const TEXTS: [&str; 9] =
+    ["tenant", "action", "target", "actor", "on_behalf_of", "peer", "request_id", "trace_id", "details"];
 
 /// All events of a log whose numbers, hashes and end are as they should be.
-pub(super) async fn verified(database: &Database) -> Result<Vec<Event>, String> {
+pub(crate) async fn verified(database: &Database) -> Result<Vec<Event>, String> {
     let (mut seq, mut hash, mut events) = (0_i64, vec![0; 32], Vec::new());
     for row in database.rows("SELECT * FROM audit_events ORDER BY seq").await {
         let number: i64 = row.try_get("", "seq").unwrap();
@@ -51,6 +52,7 @@ fn the_worked_example_of_the_page_is_right() {
         "workspace.created",
         "workspaces/acme",
         "development",
+        "workspaces/acme/users/lena",
         "127.0.0.1:50000",
         "job-7",
         "",

@@ -75,7 +75,8 @@ async fn the_first_key_makes_the_workspace() {
 #[tokio::test(flavor = "multi_thread")]
 async fn explicit_workspaces_must_be_made_first() {
     let explicit = environment(&[("CLAVIGER_EXPLICIT_WORKSPACES", "1")]);
-    let fleet = Fleet::start_with(Options { vault: explicit.clone(), routing: explicit }).await.unwrap();
+    let fleet =
+        Fleet::start_with(Options { vault: explicit.clone(), routing: explicit, ..Default::default() }).await.unwrap();
     let ask = ResolveKeyRequest { provider: "anthropic".into(), ..resolve_request("workspaces/acme") };
     for parent in ["workspaces/acme", "workspaces/acme/users/ann"] {
         let secret = key("good");

@@ -8,7 +8,7 @@ use claviger_tests::provider::requests_with;
 use claviger_tests::{Fleet, key, key_for, reason};
 use tonic_types::StatusExt;
 
-use super::{service_account, test_result, with_base_url, with_secret};
+use super::{test_result, with_base_url, with_secret};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_provider_gets_the_key_in_its_own_header_and_path() {
@@ -85,28 +85,6 @@ async fn a_key_with_its_own_base_url_is_tested_and_used_there() {
         ask.key_slug = stored.key_slug;
         assert_eq!(fleet.resolve(ask).await.unwrap().base_url, format!("{server}/own"));
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_service_account_is_kept_and_stays_in_the_vault() {
-    let fleet = Fleet::start().await.unwrap();
-    let (file, private_key) = service_account("0123456789abcdef0123456789abcdef01234567");
-    let request = with_secret("workspaces/acme", "vertex", secret::Kind::ServiceAccountJson(file));
-    let stored = fleet.store(request).await.unwrap();
-    assert_eq!(stored.auth_type(), AuthType::ServiceAccountJson);
-    assert_eq!((stored.masked_secret.as_str(), stored.last_four.as_str()), ("01234567***", "4567"));
-    let body = private_key.lines().nth(1).unwrap();
-    assert!(!format!("{stored:?}").contains(body));
-
-    let mut ask = resolve_request("workspaces/acme");
-    ask.key_slug = stored.key_slug;
-    let refused = fleet.resolve(ask).await.unwrap_err();
-    assert_eq!(reason(&refused), "CREDENTIAL_UNAVAILABLE");
-
-    let (other, _) = service_account("0123456789abcdef");
-    let elsewhere = other.replace("https://oauth2.googleapis.com/token", "https://evil.example/token");
-    let request = with_secret("workspaces/acme", "vertex", secret::Kind::ServiceAccountJson(elsewhere));
-    assert_eq!(reason(&fleet.store(request).await.unwrap_err()), "MALFORMED_PROVIDER_KEY");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -191,7 +191,7 @@ async fn hostile_lists_revokes_and_workspaces_are_refused() {
         (name.to_uppercase(), String::new()),
         ("workspaces/acme/keys/canary".to_owned(), String::new()),
     ] {
-        let revoke = RevokeProviderKeyRequest { name: name.clone(), reason };
+        let revoke = RevokeProviderKeyRequest { name: name.clone(), reason, ..Default::default() };
         let refused = fleet.key_vault().revoke_provider_key(revoke).await.unwrap_err();
         assert_refused(&name, &refused, FIELD);
     }
@@ -205,7 +205,8 @@ async fn hostile_lists_revokes_and_workspaces_are_refused() {
     ] {
         let policy =
             Workspace { fallback_consent: consent, default_provider: provider.to_owned(), ..Default::default() };
-        let request = CreateWorkspaceRequest { workspace_id: id.to_owned(), workspace: Some(policy) };
+        let request =
+            CreateWorkspaceRequest { workspace_id: id.to_owned(), workspace: Some(policy), ..Default::default() };
         let refused = fleet.workspaces().create_workspace(request).await.unwrap_err();
         assert_refused(id, &refused, FIELD);
     }

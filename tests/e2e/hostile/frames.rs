@@ -20,7 +20,7 @@ async fn a_message_beyond_the_limit_is_refused() {
     let get = |kib| GetProviderKeyRequest { name: text(kib) };
     let refused = fleet.catalog().get_provider(GetProviderRequest { name: text(70) }).await.unwrap_err();
     assert_refused("Catalog", &refused, TOO_LARGE);
-    let workspace = CreateWorkspaceRequest { workspace_id: text(70), workspace: None };
+    let workspace = CreateWorkspaceRequest { workspace_id: text(200), ..Default::default() };
     assert_refused("Workspaces", &fleet.workspaces().create_workspace(workspace).await.unwrap_err(), TOO_LARGE);
     assert_refused("Routing", &fleet.resolve(resolve_request(&text(70))).await.unwrap_err(), TOO_LARGE);
     assert_refused("KeyVault", &fleet.key_vault().get_provider_key(get(200)).await.unwrap_err(), TOO_LARGE);
@@ -43,7 +43,8 @@ async fn bytes_that_are_no_message_are_refused_by_every_method() {
             }
         }
     }
-    assert_eq!(tried, 3 * (5 + 3 + 2 + 1 + 2)); // KeyVault, Catalog, Workspaces, KeyFeed, Routing
+    // KeyVault, Catalog, Workspaces, AuditLog, MasterKeys, KeyFeed, Routing
+    assert_eq!(tried, 3 * (14 + 3 + 12 + 3 + 2 + 1 + 2));
     let not_utf8 = field(1, b"workspaces/canary\xff");
     let refused = raw::call(address(&fleet), "claviger.keyvault.v1.Workspaces/GetWorkspace", &[], &not_utf8).await;
     assert_refused("not UTF-8", &refused.unwrap(), MALFORMED);

@@ -46,7 +46,7 @@ async fn a_name_that_leads_inside_is_refused_whenever_it_does() {
     let outside = request(&format!("https://turns.example:{port}/canary"), Verification::Skip);
     let name = client.create_provider_key(outside).await.unwrap().into_inner().name;
     std::fs::write(&hosts, "127.0.0.1 turns.example\n").unwrap();
-    let refused = client.test_provider_key(TestProviderKeyRequest { name }).await.unwrap_err();
+    let refused = client.test_provider_key(TestProviderKeyRequest { name, ..Default::default() }).await.unwrap_err();
     assert_refused("turned", &refused, NOT_ALLOWED);
     assert!(listener.accept().is_err(), "someone connected");
 }

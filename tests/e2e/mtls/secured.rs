@@ -1,5 +1,6 @@
 //! Both services outside `--dev`.
 
+use std::path::Path;
 use std::time::Duration;
 
 use claviger_tests::Process;
@@ -8,28 +9,34 @@ use tempfile::TempDir;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
 use super::pki::{Authority, Identity};
+use crate::startup::place::{Refusal, refuse};
 
 pub(super) const ROUTING: &str = "spiffe://example.org/claviger/routing";
-pub(super) const RUNTIME: &str = "spiffe://example.org/agents/runtime";
+pub(crate) const RUNTIME: &str = "spiffe://example.org/agents/runtime";
 
 /// Both services, the authority of all certificates, and the folder that holds everything.
-pub(super) struct Secured {
-    pub(super) folder: TempDir,
+pub(crate) struct Secured {
+    pub(crate) folder: TempDir,
     pub(super) authority: Authority,
-    pub(super) vault: Process,
+    pub(crate) vault: Process,
     pub(super) routing: Process,
 }
 
 impl Secured {
     /// Starts both services under mTLS and waits until routing is linked to the vault.
     pub(super) async fn start() -> Self {
+        Self::start_with(&[], &[]).await
+    }
+
+    /// The same with more environment: for both, and for the vault alone.
+    pub(crate) async fn start_with(both: &[(String, String)], vault: &[(String, String)]) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default(); // another test may have
         let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
         std::fs::write(folder.path().join("ca.pem"), authority.pem()).unwrap();
         authority.issue(&["spiffe://example.org/claviger/keyvault"]).write(folder.path(), "vault");
         authority.issue(&[ROUTING]).write(folder.path(), "routing");
-        let vault = start_vault(&folder);
-        let routing = start_routing(&folder, &vault);
+        let vault = start_vault(&folder, &[both, vault].concat());
+        let routing = start_routing(&folder, &vault, both);
         until_serving(&vault, "claviger.keyvault.v1.KeyVault").await.unwrap();
         until_serving(&routing, "claviger.routing.v1.Routing").await.unwrap();
         Self { folder, authority, vault, routing }
@@ -52,12 +59,12 @@ impl Secured {
     }
 
     /// A channel of a caller that the authority names with these URIs.
-    pub(super) fn channel_as(&self, process: &Process, uris: &[&str]) -> Channel {
+    pub(crate) fn channel_as(&self, process: &Process, uris: &[&str]) -> Channel {
         self.channel(process, Some(&self.authority.issue(uris)))
     }
 }
 
-fn start_vault(folder: &TempDir) -> Process {
+fn start_vault(folder: &TempDir, more: &[(String, String)]) -> Process {
     let place = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
     let mut generate =
         Process::spawn("claviger-keyvault", &["keyring", "generate", "--out", &place("master.key")], &[]).unwrap();
@@ -67,17 +74,23 @@ fn start_vault(folder: &TempDir) -> Process {
         ("CLAVIGER_DATA_DIR", &place("data")),
         ("CLAVIGER_ROUTING_ID", ROUTING),
     ]);
-    Process::start("claviger-keyvault", &["serve"], &[usual(folder, "vault", "KEYVAULT"), own].concat()).unwrap()
+    let environment = [usual(folder.path(), "vault", "KEYVAULT"), own, more.to_vec()].concat();
+    Process::start("claviger-keyvault", &["serve"], &environment).unwrap()
 }
 
-fn start_routing(folder: &TempDir, vault: &Process) -> Process {
+fn start_routing(folder: &TempDir, vault: &Process, more: &[(String, String)]) -> Process {
     let url = format!("https://localhost:{}", vault.address("grpc").port());
     let own = environment(&[("CLAVIGER_KEYVAULT_URL", &url)]);
-    Process::start("claviger-routing", &["serve"], &[usual(folder, "routing", "ROUTING"), own].concat()).unwrap()
+    Process::start(
+        "claviger-routing",
+        &["serve"],
+        &[usual(folder.path(), "routing", "ROUTING"), own, more.to_vec()].concat(),
+    )
+    .unwrap()
 }
 
-fn usual(folder: &TempDir, name: &str, service: &str) -> Vec<(String, String)> {
-    let place = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+fn usual(folder: &Path, name: &str, service: &str) -> Vec<(String, String)> {
+    let place = |name: &str| folder.join(name).to_string_lossy().into_owned();
     let free_port = |listener: &str| (format!("CLAVIGER_{service}_{listener}"), "127.0.0.1:0".to_owned());
     let tls = environment(&[
         ("CLAVIGER_TLS_CERT", &place(&format!("{name}.crt"))),
@@ -86,4 +99,13 @@ fn usual(folder: &TempDir, name: &str, service: &str) -> Vec<(String, String)> {
         ("CLAVIGER_TRUST_DOMAIN", "example.org"),
     ]);
     [tls, ["LISTEN", "HEALTH_LISTEN", "METRICS_LISTEN"].map(free_port).to_vec()].concat()
+}
+
+/// A vault outside `--dev` that must not start.
+pub(crate) fn refused(folder: &Path, more: &[(String, String)]) -> Refusal {
+    let authority = Authority::new();
+    std::fs::write(folder.join("ca.pem"), authority.pem()).unwrap();
+    authority.issue(&["spiffe://example.org/claviger/keyvault"]).write(folder, "vault");
+    let own = environment(&[("CLAVIGER_ROUTING_ID", ROUTING)]);
+    refuse(&[usual(folder, "vault", "KEYVAULT"), own, more.to_vec()].concat())
 }

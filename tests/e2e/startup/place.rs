@@ -14,20 +14,20 @@ use tempfile::TempDir;
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// How a process ended.
-pub(super) struct Refusal {
-    pub(super) code: Option<i32>,
-    pub(super) log: String,
+pub(crate) struct Refusal {
+    pub(crate) code: Option<i32>,
+    pub(crate) log: String,
 }
 
 /// Runs the vault's program to its end.
-pub(super) fn run(arguments: &[&str], environment: &[(String, String)]) -> Refusal {
+pub(crate) fn run(arguments: &[&str], environment: &[(String, String)]) -> Refusal {
     let mut process = Process::spawn("claviger-keyvault", arguments, environment).unwrap();
     let status = process.wait(LONGEST).unwrap();
     Refusal { code: status.code(), log: process.log() }
 }
 
 /// Starts the vault, which must end by itself.
-pub(super) fn refuse(environment: &[(String, String)]) -> Refusal {
+pub(crate) fn refuse(environment: &[(String, String)]) -> Refusal {
     run(&["serve"], environment)
 }
 

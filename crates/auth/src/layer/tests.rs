@@ -1,6 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rcgen::{CertificateParams, KeyPair, SanType};
 use tonic::Code;
@@ -94,6 +95,49 @@ async fn the_feed_admits_routing_alone() {
         (Code::PermissionDenied, None)
     );
     assert_eq!(call(&mtls(), FEED, Some(chain(&["spiffe://example.org/routing"]))).await.0, Code::Ok);
+}
+
+#[tokio::test]
+async fn each_refusal_is_told_once_with_its_connection_and_no_admission_is() {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let tell = heard.clone();
+    let layer = mtls().on_refusal(move |extensions, error| {
+        tell.lock().unwrap().push((certificates(extensions), error.clone()));
+    });
+    let (routing, settings) = (chain(&["spiffe://example.org/routing"]), chain(&["spiffe://example.org/settings"]));
+    let stranger = chain(&["spiffe://example.com/routing"]);
+    call(&layer, FEED, Some(routing)).await;
+    call(&layer, GET, Some(settings.clone())).await;
+    assert_eq!(*heard.lock().unwrap(), []);
+
+    call(&layer, FEED, Some(settings.clone())).await;
+    call(&layer, GET, Some(stranger.clone())).await;
+    call(&layer, GET, None).await;
+    let caller = "spiffe://example.org/settings".parse().unwrap();
+    let expected = [
+        (Some(settings), AuthError::NotAllowed { caller, service: "claviger.keyvault.v1.KeyFeed" }),
+        (Some(stranger), AuthError::Unknown(IdentityError::ForeignTrustDomain)),
+        (None, AuthError::Unknown(IdentityError::NoCertificate)),
+    ];
+    assert_eq!(*heard.lock().unwrap(), expected);
+}
+
+#[tokio::test]
+async fn gates_and_what_hears_of_refusals_are_kept_whichever_comes_first() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let (one, two) = (count.clone(), count.clone());
+    let gates = || Gates::new().only("claviger.keyvault.v1.KeyFeed", []);
+    let new = || IdentityLayer::new(Mode::Mtls(TrustDomain::new("example.org").unwrap()), certificates, refuse);
+    let hear = |count: Arc<AtomicUsize>| {
+        move |_: &Extensions, _: &AuthError| {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+    };
+    for layer in [new().with_gates(gates()).on_refusal(hear(one)), new().on_refusal(hear(two)).with_gates(gates())] {
+        let answer = call(&layer, FEED, Some(chain(&["spiffe://example.org/routing"]))).await;
+        assert_eq!(answer, (Code::PermissionDenied, None));
+    }
+    assert_eq!(count.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test]

@@ -160,7 +160,11 @@ impl KeyFormat {
     }
 }
 
-fn check_text(secret: &str, limit: usize) -> Result<(), KeyFormatError> {
+/// Checks what every API key is: 1 to `limit` printable ASCII characters without spaces.
+///
+/// # Errors
+/// Never holds the secret.
+pub fn check_text(secret: &str, limit: usize) -> Result<(), KeyFormatError> {
     match secret.len() {
         0 => Err(KeyFormatError::Empty),
         len if len > limit => Err(KeyFormatError::TooLong(limit)),

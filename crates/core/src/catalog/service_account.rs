@@ -30,10 +30,33 @@ pub struct ServiceAccount {
 }
 
 impl ServiceAccount {
+    /// Reads a key file, whatever provider it is for: at most 64 KiB of JSON with `type`, `project_id`, `private_key_id`,
+    /// `private_key` (PEM, PKCS#8) and `client_email`; `token_uri`, if there, must be Google's.
+    ///
+    /// # Errors
+    /// Names the field that is missing or malformed, never its content.
+    pub fn parse(json: &str) -> Result<Self, KeyFormatError> {
+        match json.len() {
+            0 => Err(KeyFormatError::Empty),
+            len if len > MAX_SERVICE_ACCOUNT => Err(KeyFormatError::TooLong(MAX_SERVICE_ACCOUNT)),
+            _ => read(json),
+        }
+    }
+
     /// Exposes the private key: PEM, PKCS#8.
     #[must_use]
     pub fn expose_private_key(&self) -> &str {
         self.private_key.expose_secret()
+    }
+
+    /// Exposes the private key in the one form that does not depend on how the file was written: its Base64 text without
+    /// labels and line ends.
+    #[must_use]
+    pub fn expose_bare_private_key(&self) -> SecretString {
+        let body = self.expose_private_key().trim().trim_start_matches(PEM_BEGIN).trim_end_matches(PEM_END);
+        let mut bare = String::with_capacity(body.len()); // grown, it would leave copies behind
+        bare.extend(body.chars().filter(|c| !c.is_ascii_whitespace()));
+        bare.into()
     }
 }
 
@@ -49,8 +72,7 @@ struct KeyFile {
 }
 
 impl Provider {
-    /// Reads a service account's key file: at most 64 KiB of JSON with `type`, `project_id`, `private_key_id`,
-    /// `private_key` (PEM, PKCS#8) and `client_email`; `token_uri`, if there, must be Google's.
+    /// Reads a service account's key file, as [`ServiceAccount::parse`] does.
     ///
     /// The form alone is checked: whether the key signs and the account exists is what a live test shows.
     ///
@@ -60,11 +82,7 @@ impl Provider {
         if !self.auth_types.contains(&AuthType::ServiceAccountJson) {
             return Err(KeyFormatError::WrongKind(AuthType::ServiceAccountJson));
         }
-        match json.len() {
-            0 => Err(KeyFormatError::Empty),
-            len if len > MAX_SERVICE_ACCOUNT => Err(KeyFormatError::TooLong(MAX_SERVICE_ACCOUNT)),
-            _ => read(json),
-        }
+        ServiceAccount::parse(json)
     }
 }
 
@@ -135,6 +153,20 @@ mod tests {
         let mut without = key_file();
         without.as_object_mut().unwrap().remove("token_uri");
         assert!(check(&without.to_string()).is_ok());
+    }
+
+    #[test]
+    fn the_bare_private_key_does_not_depend_on_how_the_file_was_written() {
+        let bare = |file: &Value, pretty: bool| {
+            let json = if pretty { serde_json::to_string_pretty(file).unwrap() } else { file.to_string() };
+            check(&json).unwrap().expose_bare_private_key().expose_secret().to_owned()
+        };
+        let mut other = key_file();
+        assert_eq!(bare(&other, false), "QUJD".repeat(20));
+        other["private_key"] =
+            json!(format!("{PEM_BEGIN}\r\n{}\r\n{}\n{PEM_END}", "QUJD".repeat(4), "QUJD".repeat(16)));
+        other["client_id"] = json!("2");
+        assert_eq!(bare(&other, true), bare(&key_file(), false));
     }
 
     #[test]

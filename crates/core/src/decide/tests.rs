@@ -30,6 +30,7 @@ fn key(number: u8, slug: &str, provider: &str) -> RouteKey {
         create_time: NOW - time::Duration::DAY,
         expire_time: None,
         credential: CredentialState::Ready,
+        credential_expire_time: None,
     }
 }
 

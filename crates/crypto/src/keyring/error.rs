@@ -45,6 +45,12 @@ pub enum KeyringError {
     /// A key that is to become primary does not exist or is not pending.
     #[error("no pending key has that id")]
     NotPending,
+    /// The key that is to be removed is the primary one.
+    #[error("that key is primary: promote another one first")]
+    RetiresPrimary,
+    /// The key that is to be removed does not exist.
+    #[error("no key has that id")]
+    NoSuchKey,
     /// The operating system gave no randomness.
     #[error("the operating system gave no randomness")]
     Random,

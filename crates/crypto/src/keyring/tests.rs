@@ -193,6 +193,19 @@ fn rotation_steps_leave_one_primary() {
 }
 
 #[test]
+fn any_key_but_the_primary_one_retires() {
+    let mut keyring = Keyring::parse(&file()).unwrap();
+    assert_eq!(keyring.retire(ID).unwrap_err(), KeyringError::RetiresPrimary);
+    let (dropped, next) = (keyring.add_pending(TIME).unwrap(), keyring.add_pending(TIME).unwrap());
+    assert_eq!(keyring.retire(&dropped).unwrap().id(), dropped);
+    assert_eq!(keyring.retire(&dropped).unwrap_err(), KeyringError::NoSuchKey);
+    keyring.promote(&next).unwrap();
+    assert_eq!(keyring.retire(&next).unwrap_err(), KeyringError::RetiresPrimary);
+    assert_eq!(keyring.retire(ID).unwrap().id(), ID);
+    assert_eq!(keyring.iter().map(RootKey::id).collect::<Vec<_>>(), [next]);
+}
+
+#[test]
 fn a_time_that_needs_escaping_is_refused() {
     for time in ["", "to\"day", "a\nb", &"0".repeat(41)] {
         assert!(matches!(Keyring::generate(time), Err(KeyringError::Key { problem: KeyProblem::CreateTime, .. })));

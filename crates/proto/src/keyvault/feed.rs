@@ -7,6 +7,7 @@ use claviger_core::route::{CredentialState, RouteKey};
 use claviger_core::workspace::Policy;
 
 use prost::Message;
+use time::OffsetDateTime;
 
 use crate::convert::{self, filled, optional, time, timestamp};
 use crate::keyvault_v1 as kv;
@@ -23,15 +24,22 @@ pub struct TenantPart {
     pub exists: bool,
     /// Its policy.
     pub policy: Policy,
+    /// Its plan includes own keys.
+    pub byok: bool,
     /// Some of its keys, each with its sealed secret (empty where it has none to hand out).
     pub keys: Vec<(RouteKey, Vec<u8>)>,
     /// Another part follows.
     pub more: bool,
 }
 
-/// What the vault sends of a key.
+/// What the vault sends of a key: its credential sealed, and when that ends if it is a short-lived one.
 #[must_use]
-pub fn sealed_key_message(key: &ProviderKey, sealed_secret: Vec<u8>, unreadable: bool) -> kv::SealedKey {
+pub fn sealed_key_message(
+    key: &ProviderKey,
+    sealed_secret: Vec<u8>,
+    credential_expire_time: Option<OffsetDateTime>,
+    unreadable: bool,
+) -> kv::SealedKey {
     kv::SealedKey {
         uid: key.name.id.to_string(),
         user: key.name.owner.user_str().to_owned(),
@@ -50,6 +58,7 @@ pub fn sealed_key_message(key: &ProviderKey, sealed_secret: Vec<u8>, unreadable:
         expire_time: key.expire_time.map(timestamp),
         sealed_secret,
         unreadable,
+        credential_expire_time: credential_expire_time.map(timestamp),
     }
 }
 
@@ -81,6 +90,11 @@ pub fn sealed_key_from(message: kv::SealedKey) -> Result<(RouteKey, Vec<u8>), Fa
             .map_err(|_| Fault::field("secret_version", "must not be negative"))?,
         create_time: time("create_time", &message.create_time.unwrap_or_default())?,
         expire_time: message.expire_time.as_ref().map(|t| time("expire_time", t)).transpose()?,
+        credential_expire_time: message
+            .credential_expire_time
+            .as_ref()
+            .map(|t| time("credential_expire_time", t))
+            .transpose()?,
         credential: match (message.unreadable, auth_type) {
             (true, _) => CredentialState::Unreadable,
             (false, kv::AuthType::None) => CredentialState::Ready,
@@ -103,7 +117,14 @@ pub fn tenant_part(message: kv::TenantSnapshot) -> Result<TenantPart, Fault> {
             consent: convert::consent_from("fallback_consent", message.fallback_consent)?.unwrap_or_default(),
             default_provider: optional("default_provider", &message.default_provider, ProviderId::parse)?,
             default_model: optional("default_model", &message.default_model, ModelId::parse)?,
+            allowed_providers: message
+                .allowed_providers
+                .iter()
+                .map(|p| ProviderId::parse(p).map_err(Fault::id("allowed_providers")))
+                .collect::<Result<_, _>>()?,
+            ..Policy::default()
         },
+        byok: message.byok,
         keys: message.keys.into_iter().map(sealed_key_from).collect::<Result<_, _>>()?,
         more: message.more,
     })
@@ -120,6 +141,8 @@ pub struct SnapshotHead<'a> {
     pub exists: bool,
     /// Its policy.
     pub policy: &'a Policy,
+    /// Its plan includes own keys.
+    pub byok: bool,
 }
 
 /// A snapshot in parts, each small enough for a message; at least one.
@@ -157,6 +180,8 @@ fn part(head: &SnapshotHead<'_>) -> kv::TenantSnapshot {
         default_model: policy.default_model.as_ref().map(ToString::to_string).unwrap_or_default(),
         keys: Vec::new(),
         more: false,
+        byok: head.byok,
+        allowed_providers: policy.allowed_providers.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -169,7 +194,7 @@ mod tests {
     }
 
     fn parts(keys: Vec<kv::SealedKey>) -> Vec<kv::TenantSnapshot> {
-        let head = SnapshotHead { load_id: 1, seq: 2, exists: true, policy: &Policy::default() };
+        let head = SnapshotHead { load_id: 1, seq: 2, exists: true, policy: &Policy::default(), byok: true };
         snapshot_messages(&head, keys)
     }
 

@@ -112,8 +112,10 @@ async fn load_tenant(subscription: &Subscription, load: kv::LoadTenant) -> Vec<k
 }
 
 fn parts(load_id: u64, tenant: Tenanted) -> Vec<kv::SubscribeResponse> {
-    let head = SnapshotHead { load_id, seq: tenant.seq, exists: tenant.exists, policy: &tenant.policy };
-    let keys = tenant.keys.into_iter().map(|key| sealed_key_message(&key.key, key.secret, key.unreadable));
+    let head =
+        SnapshotHead { load_id, seq: tenant.seq, exists: tenant.exists, policy: &tenant.policy, byok: tenant.byok };
+    let keys =
+        tenant.keys.into_iter().map(|key| sealed_key_message(&key.key, key.secret, key.expire_time, key.unreadable));
     let parts = snapshot_messages(&head, keys);
     parts.into_iter().map(|part| response(subscribe_response::Message::Snapshot(part))).collect()
 }

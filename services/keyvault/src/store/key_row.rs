@@ -5,11 +5,13 @@ use std::time::Duration;
 use claviger_core::catalog::AuthType;
 use claviger_core::ids::{KeyId, KeyName, KeySlug, ModelId, Owner, ProviderId, Tenant, UserId};
 use claviger_core::key::{KeyState, KeyTest, Mask, ProviderKey, Revocation, TestResult};
-use sea_orm::Set;
 use time::OffsetDateTime;
 
 use super::StoreError;
-use super::entity::provider_keys::{ActiveModel, Model};
+use super::bound::bound;
+use super::entity::provider_keys::Model;
+
+const TABLE: &str = "provider_keys";
 
 /// A key with its sealed secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,19 +20,33 @@ pub struct StoredKey {
     pub key: ProviderKey,
     /// The sealed secret; empty for a key without one.
     pub sealed: Vec<u8>,
+    /// The version of the tenant's key that it is sealed under; 0 for a key without a secret.
+    pub workspace_key: u32,
     /// The keyed fingerprint of the secret; empty for a key without one.
     pub fingerprint: Vec<u8>,
+    /// The audit event that left it so; 0 for one that is not stored yet.
+    pub seq: u64,
+    /// It is as that event left it. What is not is never used.
+    pub intact: bool,
 }
 
-impl TryFrom<Model> for StoredKey {
-    type Error = StoreError;
+// the ciphertext is bound by itself to all that it is for, and is sealed anew when a tenant's key is rotated
+bound!(Model, "provider_keys", free ["sealed", "workspace_key"], |row| name_of(&row.tenant, &row.owner_user, &row.id));
 
-    fn try_from(row: Model) -> Result<Self, StoreError> {
-        let sealed = row.sealed.clone();
-        let fingerprint = row.fingerprint.clone();
-        let key = key(row).ok_or(StoreError::Corrupt("provider_keys"))?;
-        Ok(Self { key, sealed, fingerprint })
-    }
+/// A key's name by its row's columns.
+pub(super) fn name_of(tenant: &str, user: &str, id: &str) -> String {
+    let user = if user.is_empty() { String::new() } else { format!("/users/{user}") };
+    format!("{tenant}{user}/keys/{id}")
+}
+
+/// Reads a row that was found intact, or not.
+pub(super) fn stored(row: Model, intact: bool) -> Result<StoredKey, StoreError> {
+    const CORRUPT: StoreError = StoreError::Corrupt(TABLE);
+    let (sealed, fingerprint) = (row.sealed.clone(), row.fingerprint.clone());
+    let workspace_key = u32::try_from(row.workspace_key).map_err(|_| CORRUPT)?;
+    let seq = u64::try_from(row.last_seq).map_err(|_| CORRUPT)?;
+    let key = key(row).ok_or(CORRUPT)?;
+    Ok(StoredKey { key, sealed, workspace_key, fingerprint, seq, intact })
 }
 
 fn key(row: Model) -> Option<ProviderKey> {
@@ -100,54 +116,51 @@ pub(super) fn time(micros: i64) -> Option<OffsetDateTime> {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000).ok()
 }
 
-fn optional_time(micros: Option<i64>) -> Option<Option<OffsetDateTime>> {
+pub(super) fn optional_time(micros: Option<i64>) -> Option<Option<OffsetDateTime>> {
     match micros {
         None => Some(None),
         Some(at) => time(at).map(Some),
     }
 }
 
-/// The row of a new key.
-pub(super) fn row(stored: &StoredKey) -> Result<ActiveModel, StoreError> {
-    let StoredKey { key, sealed, fingerprint } = stored;
+/// A key's row, not yet bound to an event.
+pub(super) fn row(stored: &StoredKey) -> Result<Model, StoreError> {
+    let StoredKey { key, sealed, workspace_key, fingerprint, seq: _, intact: _ } = stored;
     let models: Vec<_> = key.allowed_models.iter().map(ModelId::as_str).collect();
-    let mut row = ActiveModel {
-        id: Set(key.name.id.to_string()),
-        tenant: Set(key.name.owner.tenant.to_string()),
-        owner_user: Set(key.name.owner.user_str().to_owned()),
-        provider: Set(key.provider.to_string()),
-        auth_type: Set(key.auth_type.as_str().to_owned()),
-        key_slug: Set(key.slug.to_string()),
-        label: Set(key.label.clone()),
-        masked_secret: Set(key.mask.masked.clone()),
-        last_four: Set(key.mask.last_four.clone()),
-        rotation_priority: Set(key.priority),
-        base_url: Set(key.base_url.clone()),
-        location: Set(key.location.clone()),
-        allowed_models: Set(serde_json::to_string(&models).map_err(|_| StoreError::Corrupt("provider_keys"))?),
-        secret_version: Set(i32::try_from(key.secret_version).map_err(|_| StoreError::Corrupt("provider_keys"))?),
-        sealed: Set(sealed.clone()),
-        fingerprint: Set(fingerprint.clone()),
-        create_time: Set(micros(key.create_time)),
-        creator: Set(key.creator.clone()),
-        expire_time: Set(key.expire_time.map(micros)),
-        ..Default::default()
-    };
-    set_mutable(&mut row, key);
-    Ok(row)
-}
-
-/// What an existing key's row may change: its state, its newest test and how it ended.
-pub(super) fn set_mutable(row: &mut ActiveModel, key: &ProviderKey) {
     let (test, revocation) = (key.last_test.as_ref(), key.revocation.as_ref());
-    row.state = Set(key.state.as_str().to_owned());
-    row.update_time = Set(micros(key.update_time));
-    row.test_result = Set(test.map(|t| t.result.as_str().to_owned()));
-    row.test_detail = Set(test.map(|t| t.detail.clone()));
-    row.test_time = Set(test.map(|t| micros(t.time)));
-    row.test_http_status = Set(test.and_then(|t| t.http_status).map(i32::from));
-    row.test_micros = Set(test.map(|t| i64::try_from(t.duration.as_micros()).unwrap_or(i64::MAX)));
-    row.revoke_time = Set(revocation.map(|r| micros(r.time)));
-    row.revoker = Set(revocation.map(|r| r.actor.clone()));
-    row.revoke_reason = Set(revocation.map(|r| r.reason.clone()));
+    let corrupt = |_| StoreError::Corrupt(TABLE);
+    Ok(Model {
+        id: key.name.id.to_string(),
+        tenant: key.name.owner.tenant.to_string(),
+        owner_user: key.name.owner.user_str().to_owned(),
+        provider: key.provider.to_string(),
+        auth_type: key.auth_type.as_str().to_owned(),
+        key_slug: key.slug.to_string(),
+        label: key.label.clone(),
+        masked_secret: key.mask.masked.clone(),
+        last_four: key.mask.last_four.clone(),
+        rotation_priority: key.priority,
+        base_url: key.base_url.clone(),
+        location: key.location.clone(),
+        allowed_models: serde_json::to_string(&models).map_err(|_| StoreError::Corrupt(TABLE))?,
+        state: key.state.as_str().to_owned(),
+        secret_version: i32::try_from(key.secret_version).map_err(corrupt)?,
+        sealed: sealed.clone(),
+        workspace_key: i32::try_from(*workspace_key).map_err(corrupt)?,
+        fingerprint: fingerprint.clone(),
+        test_result: test.map(|t| t.result.as_str().to_owned()),
+        test_detail: test.map(|t| t.detail.clone()),
+        test_time: test.map(|t| micros(t.time)),
+        test_http_status: test.and_then(|t| t.http_status).map(i32::from),
+        test_micros: test.map(|t| i64::try_from(t.duration.as_micros()).unwrap_or(i64::MAX)),
+        create_time: micros(key.create_time),
+        creator: key.creator.clone(),
+        update_time: micros(key.update_time),
+        expire_time: key.expire_time.map(micros),
+        revoke_time: revocation.map(|r| micros(r.time)),
+        revoker: revocation.map(|r| r.actor.clone()),
+        revoke_reason: revocation.map(|r| r.reason.clone()),
+        last_seq: 0,
+        mac: Vec::new(),
+    })
 }

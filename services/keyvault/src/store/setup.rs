@@ -1,16 +1,38 @@
 //! Opening the store: the master keys are compared before anything is touched.
 
-use claviger_crypto as chain;
-use claviger_migrations::Migrator;
-use sea_orm::{ConnectionTrait, DatabaseConnection, EntityTrait, Set};
-use sea_orm_migration::{MigratorTrait, SchemaManager};
+use std::sync::Arc;
+
+use claviger_crypto::{self as chain, ServiceKey};
+use sea_orm::{ActiveModelTrait, ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, Set};
+use sea_orm_migration::SchemaManager;
 use time::OffsetDateTime;
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
+use super::bound::Binder;
 use super::connect::{Location, begin, connect, look};
 use super::entity::{audit_head, master_keys, service_keys, vault};
 use super::key_row::micros;
-use super::{Store, StoreError};
+use super::rewrap::known_master_keys;
+use super::writer::{QUEUE, Writer};
+use super::{Store, StoreError, role, schema};
+
+/// An open database of the right schema, whose rows cannot be checked yet: the key for that is in it, wrapped.
+#[derive(Debug)]
+pub struct Database {
+    read: DatabaseConnection,
+    write: DatabaseConnection,
+    epoch: Uuid,
+}
+
+/// Who brings the database to this release's schema. The embedded one is always brought there by whoever opens it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prepared {
+    /// The service itself, as any role: for development.
+    ByItself,
+    /// `claviger-keyvault migrate`, with the role that owns the tables; the service's own may only add to the audit log.
+    Before,
+}
 
 /// A master key that the database has something under.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,29 +54,58 @@ pub struct ServiceKeyRow {
     pub wrapped: Vec<u8>,
 }
 
-impl Store {
-    /// Opens the database and brings it to this version's schema. `admit` sees the master keys that the database was
-    /// used with first; when it refuses, no byte is touched.
+impl From<service_keys::Model> for ServiceKeyRow {
+    fn from(row: service_keys::Model) -> Self {
+        Self { purpose: row.purpose, master_key: row.master_key, wrapped: row.wrapped }
+    }
+}
+
+impl Database {
+    /// Opens a database of this release's schema. `admit` sees the master keys that the database was used with first;
+    /// when it refuses, no byte is touched.
     ///
     /// # Errors
-    /// When the database fails, or `admit` refuses.
+    /// [`StoreError::ForeignSchema`], [`StoreError::Schema`], [`StoreError::TooMightyRole`]; when the database fails, or
+    /// `admit` refuses.
     pub async fn open<E: From<StoreError>>(
         location: &Location,
+        prepared: Prepared,
         admit: impl FnOnce(&[MasterKeyRow]) -> Result<(), E>,
     ) -> Result<Self, E> {
-        admit(&known_master_keys(location).await?)?;
+        admit(&master_keys_of(location).await?)?;
         let (read, write) = connect(location).await?;
-        Migrator::up(&write, None).await.map_err(StoreError::from)?;
+        prepare(&write, prepared).await?;
         let epoch = first_rows(&write).await?;
         Ok(Self { read, write, epoch })
     }
 
-    /// Whether the database answers.
+    /// Opens a database that another process has made and may be using. Its schema is not touched.
     ///
     /// # Errors
-    /// When it does not.
-    pub async fn ping(&self) -> Result<(), StoreError> {
-        self.seq().await.map(drop)
+    /// When there is none, or one of another release's schema; when the database fails, or `admit` refuses.
+    pub async fn attach<E: From<StoreError>>(
+        location: &Location,
+        admit: impl FnOnce(&[MasterKeyRow]) -> Result<(), E>,
+    ) -> Result<Self, E> {
+        let known = master_keys_of(location).await?;
+        if known.is_empty() {
+            return Err(StoreError::NoVault.into());
+        }
+        admit(&known)?;
+        let (read, write) = connect(location).await?;
+        schema::assert_current(&write).await?;
+        let epoch = first_rows(&write).await?;
+        Ok(Self { read, write, epoch })
+    }
+
+    /// The store over it, and the writer that the store sends its writes to. `rows` binds rows to their events.
+    #[must_use]
+    pub fn into_store(self, rows: ServiceKey) -> (Store, Writer) {
+        let Self { read, write, epoch } = self;
+        let (sender, queue) = mpsc::channel(QUEUE);
+        let binder = Arc::new(Binder::new(rows));
+        let writer = Writer { database: write, binder: binder.clone(), epoch, queue };
+        (Store { read, binder, epoch, queue: sender }, writer)
     }
 
     /// Takes up the vault's own keys: those in `wanted` that are missing are added, with the master key that they are
@@ -70,40 +121,64 @@ impl Store {
         take_up: impl FnOnce(&[MasterKeyRow], &[ServiceKeyRow]) -> Result<T, E>,
     ) -> Result<T, E> {
         let txn = begin(&self.write).await?;
-        let known = master_keys(&txn).await?;
-        if !known.iter().any(|key| key.id == primary.id) {
-            insert_master_key(&txn, primary, now).await?;
-        }
+        insert_master_key(&txn, primary, now).await?;
         for key in wanted {
-            insert_if_missing(&txn, key).await?;
+            insert_service_key(&txn, key).await?;
         }
+        let known = known_master_keys(&txn).await?;
         let rows = service_keys::Entity::find().all(&txn).await.map_err(StoreError::from)?;
-        let domain = |row: service_keys::Model| ServiceKeyRow {
-            purpose: row.purpose,
-            master_key: row.master_key,
-            wrapped: row.wrapped,
-        };
-        let taken = take_up(&known, &rows.into_iter().map(domain).collect::<Vec<_>>())?;
+        let taken = take_up(&known, &rows.into_iter().map(ServiceKeyRow::from).collect::<Vec<_>>())?;
         txn.commit().await.map_err(StoreError::from)?;
         Ok(taken)
     }
 }
 
-async fn insert_master_key(
+impl Store {
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.seq().await.map(drop)
+    }
+}
+
+/// On a server, says which role it is and whether that one is too mighty to serve.
+async fn prepare(db: &DatabaseConnection, prepared: Prepared) -> Result<(), StoreError> {
+    let server = db.get_database_backend() == DbBackend::Postgres;
+    match prepared {
+        Prepared::Before if server => schema::assert_current(db).await?,
+        Prepared::Before | Prepared::ByItself => drop(schema::up(db).await?),
+    }
+    if !server || !role::is_mine_too_mighty(db).await? {
+        return Ok(());
+    }
+    match prepared {
+        Prepared::Before => Err(StoreError::TooMightyRole),
+        Prepared::ByItself => {
+            tracing::warn!("the database role may change or delete audit events: for development alone");
+            Ok(())
+        }
+    }
+}
+
+pub(super) async fn insert_master_key(
     db: &impl ConnectionTrait,
     key: &MasterKeyRow,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
+    if master_keys::Entity::find_by_id(&key.id).one(db).await?.is_some() {
+        return Ok(());
+    }
     let row = master_keys::ActiveModel {
         id: Set(key.id.clone()),
         check_value: Set(key.check_value.clone()),
         create_time: Set(micros(now)),
     };
-    master_keys::Entity::insert(row).exec_without_returning(db).await?;
-    Ok(())
+    insert_unless_there(db, row).await
 }
 
-async fn insert_if_missing(db: &impl ConnectionTrait, key: &ServiceKeyRow) -> Result<(), StoreError> {
+async fn insert_service_key(db: &impl ConnectionTrait, key: &ServiceKeyRow) -> Result<(), StoreError> {
     if service_keys::Entity::find_by_id(&key.purpose).one(db).await?.is_some() {
         return Ok(());
     }
@@ -112,39 +187,37 @@ async fn insert_if_missing(db: &impl ConnectionTrait, key: &ServiceKeyRow) -> Re
         master_key: Set(key.master_key.clone()),
         wrapped: Set(key.wrapped.clone()),
     };
-    service_keys::Entity::insert(row).exec_without_returning(db).await?;
+    insert_unless_there(db, row).await
+}
+
+/// Of replicas that start at once for the first time, one makes the row and the others wait for its commit and take it.
+async fn insert_unless_there<A: ActiveModelTrait>(db: &impl ConnectionTrait, row: A) -> Result<(), StoreError> {
+    A::Entity::insert(row).on_conflict_do_nothing().exec_without_returning(db).await?;
     Ok(())
 }
 
-async fn known_master_keys(location: &Location) -> Result<Vec<MasterKeyRow>, StoreError> {
+async fn master_keys_of(location: &Location) -> Result<Vec<MasterKeyRow>, StoreError> {
     let Some(db) = look(location).await? else { return Ok(Vec::new()) };
+    schema::found(&db).await?; // another release's is not even read
     if !SchemaManager::new(&db).has_table("master_keys").await? {
         return Ok(Vec::new());
     }
-    let known = master_keys(&db).await?;
+    let known = known_master_keys(&db).await?;
     db.close().await?;
     Ok(known)
 }
 
-async fn master_keys(db: &impl ConnectionTrait) -> Result<Vec<MasterKeyRow>, StoreError> {
-    let rows = master_keys::Entity::find().all(db).await?;
-    Ok(rows.into_iter().map(|row| MasterKeyRow { id: row.id, check_value: row.check_value }).collect())
-}
-
 /// Makes the rows that each database has once; answers its epoch.
 async fn first_rows(db: &DatabaseConnection) -> Result<Uuid, StoreError> {
+    const CORRUPT: StoreError = StoreError::Corrupt("vault");
     let txn = begin(db).await?;
-    let epoch = match vault::Entity::find_by_id(1).one(&txn).await? {
-        Some(row) => Uuid::try_parse(&row.epoch).map_err(|_| StoreError::Corrupt("vault"))?,
-        None => {
-            let epoch = Uuid::now_v7();
-            let row = vault::ActiveModel { id: Set(1), epoch: Set(epoch.to_string()) };
-            vault::Entity::insert(row).exec_without_returning(&txn).await?;
-            let head = audit_head::ActiveModel { id: Set(1), seq: Set(0), hash: Set(chain::GENESIS.to_vec()) };
-            audit_head::Entity::insert(head).exec_without_returning(&txn).await?;
-            epoch
-        }
-    };
+    if vault::Entity::find_by_id(1).one(&txn).await?.is_none() {
+        let epoch = Uuid::now_v7().to_string();
+        insert_unless_there(&txn, vault::ActiveModel { id: Set(1), epoch: Set(epoch) }).await?;
+        let hash = Set(chain::GENESIS.to_vec());
+        insert_unless_there(&txn, audit_head::ActiveModel { id: Set(1), seq: Set(0), hash }).await?;
+    }
+    let row = vault::Entity::find_by_id(1).one(&txn).await?.ok_or(CORRUPT)?;
     txn.commit().await?;
-    Ok(epoch)
+    Uuid::try_parse(&row.epoch).map_err(|_| CORRUPT)
 }

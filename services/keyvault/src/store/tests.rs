@@ -1,39 +1,143 @@
-//! The store over real SQLite files.
+//! The store's tests. Those of each [`both`] run on SQLite and on PostgreSQL alike.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod batches;
+mod filters;
 mod integrity;
+mod once;
+mod prepared;
 mod rows;
+mod snapshots;
+mod sqlite;
 mod writes;
 
-use claviger_core::audit::{Action, Detail, Event, Origin};
+use claviger_core::audit::{Action, Event, Origin};
 use claviger_core::catalog::AuthType;
-use claviger_core::ids::{KeyId, KeyName, KeySlug, Owner, ProviderId, Tenant};
-use claviger_core::key::{KeyState, Mask, ProviderKey};
-use claviger_core::workspace::Workspace;
-use sea_orm::{ConnectionTrait, DatabaseConnection, Statement, TryGetable};
+use claviger_core::fault::Fault;
+use claviger_core::ids::{KeyId, KeyName, KeySlug, Owner, ProviderId, Tenant, WorkspaceId};
+use claviger_core::key::{KeyState, Mask, ProviderKey, Revocation};
+use claviger_core::reason::Reason;
+use claviger_core::workspace::{Policy, Workspace};
+use claviger_crypto::{Keyring, ServiceKey};
+use claviger_testing_postgres::Schema;
+use sea_orm::{ConnectionTrait, DatabaseConnection, FromQueryResult, Statement, TryGetable};
 use tempfile::TempDir;
 use time::OffsetDateTime;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Location, Store, StoreError, StoredKey, WorkspaceKeyRow};
+use super::connect::owner as connected;
+use super::{Database, Location, MasterKeyRow, Prepared, Store, StoreError, StoredKey, Writer};
 
-/// An open store, and the folder that holds it.
-struct Opened {
-    store: Store,
-    folder: TempDir,
+/// Runs each of a module's tests on both databases: `sqlite::name` and `postgres::name`.
+macro_rules! both {
+    ($($name:ident,)+) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $name() {
+                super::$name($crate::store::tests::Place::sqlite()).await;
+            })+
+        }
+
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $name() {
+                super::$name($crate::store::tests::Place::postgres().await).await;
+            })+
+        }
+    };
+}
+use both;
+
+/// A database for one test alone.
+enum Place {
+    Sqlite(TempDir),
+    Postgres(Schema),
 }
 
-impl Opened {
-    /// A new one.
-    async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store = open(&folder).await.unwrap();
-        Self { store, folder }
+impl Place {
+    fn sqlite() -> Self {
+        Self::Sqlite(tempfile::tempdir().unwrap())
+    }
+
+    async fn postgres() -> Self {
+        Self::Postgres(claviger_testing_postgres::schema().await.unwrap())
+    }
+
+    fn location(&self) -> Location {
+        match self {
+            Self::Sqlite(folder) => Location::Sqlite(folder.path().join("keyvault.db")),
+            Self::Postgres(schema) => Location::parse(&schema.url, false).unwrap(),
+        }
+    }
+
+    async fn database(&self) -> Result<Database, StoreError> {
+        Database::open(&self.location(), Prepared::ByItself, |_: &[MasterKeyRow]| Ok(())).await
+    }
+
+    /// A replica over it. All of one test bind rows with one key.
+    async fn replica(&self) -> (Store, JoinHandle<()>) {
+        let (store, writer) = self.database().await.unwrap().into_store(binding_key());
+        (store, spawn(writer))
+    }
+
+    async fn open(self) -> Opened {
+        let (store, writer) = self.replica().await;
+        let raw = Raw(connected(&self.location()).await.unwrap());
+        Opened { store, _writer: writer, raw, place: self }
     }
 }
 
-async fn open(folder: &TempDir) -> Result<Store, StoreError> {
-    Store::open(&Location::Sqlite(folder.path().join("keyvault.db")), |_| Ok::<(), StoreError>(())).await
+/// One replica, and the database as anyone sees it who may write to it.
+struct Opened {
+    store: Store,
+    _writer: JoinHandle<()>,
+    raw: Raw,
+    place: Place,
+}
+
+fn spawn(writer: Writer) -> JoinHandle<()> {
+    tokio::spawn(async move { writer.run(CancellationToken::new()).await.unwrap() })
+}
+
+/// The same each time in a process.
+fn binding_key() -> ServiceKey {
+    use std::sync::OnceLock;
+    static WRAPPED: OnceLock<(Keyring, Vec<u8>)> = OnceLock::new();
+    let (keyring, wrapped) = WRAPPED.get_or_init(|| {
+        let keyring = Keyring::generate("2026-11-21T09:30:00Z").unwrap();
+        let wrapped = ServiceKey::generate().unwrap().wrap(keyring.primary(), "row").unwrap();
+        (keyring, wrapped)
+    });
+    ServiceKey::unwrap(keyring.primary(), "row", wrapped).unwrap()
+}
+
+/// A connection past the store.
+struct Raw(DatabaseConnection);
+
+impl Raw {
+    async fn execute(&self, sql: &str) {
+        let done = self.0.execute_unprepared(sql).await;
+        assert!(done.is_ok(), "{sql}: {done:?}");
+    }
+
+    /// Runs a statement that must change one row.
+    async fn change(&self, sql: &str) {
+        let done = self.0.execute_unprepared(sql).await;
+        assert!(done.as_ref().is_ok_and(|done| done.rows_affected() == 1), "{sql}: {done:?}");
+    }
+
+    /// The first column of a query.
+    async fn column<T: TryGetable>(&self, sql: &str) -> Vec<T> {
+        let rows = self.0.query_all_raw(Statement::from_string(self.0.get_database_backend(), sql)).await.unwrap();
+        rows.iter().map(|row| row.try_get_by_index(0).unwrap()).collect()
+    }
+
+    async fn rows<T: FromQueryResult>(&self, sql: &str) -> Vec<T> {
+        let statement = Statement::from_string(self.0.get_database_backend(), sql);
+        T::find_by_statement(statement).all(&self.0).await.unwrap()
+    }
 }
 
 fn time() -> OffsetDateTime {
@@ -46,6 +150,77 @@ fn owner(name: &str) -> Owner {
 
 fn tenant(name: &str) -> Tenant {
     Tenant::parse(name).unwrap()
+}
+
+fn event(tenant: &Tenant, action: Action, target: String) -> Event {
+    Event { time: time(), tenant: tenant.clone(), action, target, origin: Origin::vault(), details: Vec::new() }
+}
+
+fn of_key(stored: &StoredKey, action: Action) -> Event {
+    event(&stored.key.name.owner.tenant, action, stored.key.name.to_string())
+}
+
+fn workspace(id: &str) -> Workspace {
+    Workspace {
+        id: WorkspaceId::parse(id).unwrap(),
+        policy: Policy::default(),
+        create_time: time(),
+        creator: "test".into(),
+        update_time: time(),
+        delete_time: None,
+    }
+}
+
+fn of_workspace(workspace: &Workspace, action: Action) -> Event {
+    let name = format!("workspaces/{}", workspace.id);
+    event(&tenant(&name), action, name)
+}
+
+/// Stores a key, as the store then has it.
+async fn put(store: &Store, stored: &StoredKey) -> Result<StoredKey, Fault> {
+    let mut stored = stored.clone();
+    let job = store.write(move |txn| {
+        Box::pin(async move {
+            let stamp = txn.record(&of_key(&stored, Action::KeyCreated)).await?;
+            txn.insert_key(&mut stored, &stamp).await?;
+            Ok(stored)
+        })
+    });
+    Ok(job.await?.0)
+}
+
+/// Writes a key as it is now.
+async fn update(store: &Store, stored: &StoredKey) -> Result<StoredKey, Fault> {
+    let mut stored = stored.clone();
+    let job = store.write(move |txn| {
+        Box::pin(async move {
+            let stamp = txn.record(&of_key(&stored, Action::KeyUpdated)).await?;
+            txn.update_key(&mut stored, &stamp).await?;
+            Ok(stored)
+        })
+    });
+    Ok(job.await?.0)
+}
+
+async fn revoke(store: &Store, mut stored: StoredKey) -> StoredKey {
+    stored.key.state = KeyState::Revoked;
+    stored.key.revocation = Some(Revocation { time: time(), actor: "test".into(), reason: String::new() });
+    update(store, &stored).await.unwrap()
+}
+
+async fn put_workspace(store: &Store, workspace: &Workspace) -> Result<u64, Fault> {
+    let workspace = workspace.clone();
+    let job = store.write(move |txn| {
+        Box::pin(async move {
+            let stamp = txn.record(&of_workspace(&workspace, Action::WorkspaceCreated)).await?;
+            Ok(txn.put_workspace(&workspace, &stamp).await?)
+        })
+    });
+    Ok(job.await?.1.seq)
+}
+
+fn is_taken<T>(result: &Result<T, Fault>) -> bool {
+    result.as_ref().is_err_and(|fault| fault.reason == Reason::KeySlugTaken)
 }
 
 /// A key of an owner with a slug of its choice; nothing of it is sealed for real.
@@ -70,52 +245,5 @@ pub(crate) fn key(owner_name: &str, slug: &str) -> StoredKey {
         expire_time: None,
         revocation: None,
     };
-    StoredKey { key, sealed: vec![1; 90], fingerprint: vec![2; 32] }
-}
-
-fn workspace(id: &str) -> Workspace {
-    Workspace {
-        id: tenant(&format!("workspaces/{id}")).workspace().unwrap().clone(),
-        policy: Default::default(),
-        create_time: time(),
-        creator: "test".into(),
-        update_time: time(),
-    }
-}
-
-fn workspace_key() -> WorkspaceKeyRow {
-    WorkspaceKeyRow { version: 1, master_key: "root-1".into(), wrapped: vec![3; 60] }
-}
-
-fn created(key: &StoredKey) -> Event {
-    Event {
-        time: time(),
-        tenant: key.key.name.owner.tenant.clone(),
-        action: Action::KeyCreated,
-        target: key.key.name.to_string(),
-        origin: Origin {
-            actor: "test".into(),
-            peer: "127.0.0.1:1".into(),
-            request_id: "r-1".into(),
-            trace_id: String::new(),
-        },
-        details: vec![(Detail::KeySlug, key.key.slug.to_string())],
-    }
-}
-
-/// Stores a key with its event.
-async fn put(store: &Store, key: &StoredKey) -> Result<u64, StoreError> {
-    let txn = store.begin().await?;
-    txn.insert_key(key).await?;
-    Ok(txn.commit(created(key), Vec::new()).await?.seq)
-}
-
-async fn execute(db: &DatabaseConnection, sql: &str) {
-    db.execute_unprepared(sql).await.unwrap();
-}
-
-/// The first column of a query.
-async fn column<T: TryGetable>(db: &DatabaseConnection, sql: &str) -> Vec<T> {
-    let rows = db.query_all_raw(Statement::from_string(db.get_database_backend(), sql)).await.unwrap();
-    rows.iter().map(|row| row.try_get_by_index(0).unwrap()).collect()
+    StoredKey { key, sealed: vec![1; 90], workspace_key: 1, fingerprint: vec![2; 32], seq: 0, intact: true }
 }

@@ -1,99 +1,221 @@
-//! The one write path: lock the audit head, change rows, append the chained events, commit.
+//! The one write path: lock the audit head, append the chained events, change the rows that they tell of, commit.
 //!
-//! Nothing is kept unless [`WriteTxn::commit`] is given the events that tell of it, so the audit log is complete by
-//! construction and commit order is `seq` order.
+//! A row is written with the [`Stamp`] of the event that tells of it, so nothing changes without one: the audit log is
+//! complete by construction, and commit order is `seq` order.
+
+mod workspaces;
+
+use std::sync::Arc;
 
 use claviger_core::audit::Event;
-use claviger_core::ids::{KeyName, Owner, Tenant, WorkspaceId};
-use claviger_core::key::ProviderKey;
+use claviger_core::ids::{KeyName, KeySlug, Owner, Tenant};
 use claviger_core::position::Position;
-use claviger_core::workspace::Workspace;
-use claviger_crypto as chain;
 use sea_orm::sea_query::Expr;
-use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, Set};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseConnection, DatabaseTransaction, EntityTrait, QueryFilter,
+    Set, TransactionTrait,
+};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::bound::{Binder, Stamp, whole};
 use super::connect::begin;
-use super::entity::{audit_events, audit_head, provider_keys, workspace_keys, workspaces};
-use super::key_row::{micros, row, set_mutable};
-use super::{Store, StoreError, StoredKey, WorkspaceKeyRow, read};
+use super::entity::{audit_events, audit_head, provider_keys, workspace_keys};
+use super::event_row::EventRow;
+use super::key_row::{self, micros};
+use super::read::{self, Neighbour};
+use super::{MasterKeyRow, StoreError, StoredKey, WorkspaceKeyRow};
+
+const HEAD: StoreError = StoreError::Corrupt("audit_head");
 
 /// A write in progress. Dropped, it leaves nothing.
 #[derive(Debug)]
 pub struct WriteTxn {
     txn: DatabaseTransaction,
+    binder: Arc<Binder>,
     epoch: Uuid,
-    seq: u64,
+    /// The head when the transaction began.
+    begun_at: i64,
+    seq: i64,
     hash: [u8; 32],
 }
 
-impl Store {
+impl WriteTxn {
     /// Locks the head of the audit chain; one writer at a time goes on.
-    ///
-    /// # Errors
-    /// When the database fails, or another writer holds the lock for longer than 5 s.
-    pub async fn begin(&self) -> Result<WriteTxn, StoreError> {
-        let txn = begin(&self.write).await?;
+    pub(super) async fn begin(
+        database: &DatabaseConnection,
+        binder: Arc<Binder>,
+        epoch: Uuid,
+    ) -> Result<Self, StoreError> {
+        let txn = begin(database).await?;
         // an update, and not a read, is what locks the row on every database
-        audit_head::Entity::update_many()
+        let locked = audit_head::Entity::update_many()
             .col_expr(audit_head::Column::Seq, Expr::col(audit_head::Column::Seq))
             .filter(audit_head::Column::Id.eq(1))
-            .exec(&txn)
+            .exec_with_returning(&txn)
             .await?;
-        let (seq, hash) = read::head(&txn).await?;
-        Ok(WriteTxn { txn, epoch: self.epoch, seq, hash })
+        let head = locked.into_iter().next().ok_or(HEAD)?;
+        let hash = head.hash.try_into().map_err(|_| HEAD)?;
+        Ok(Self { txn, binder, epoch, begun_at: head.seq, seq: head.seq, hash })
+    }
+
+    /// A part of this write that can be taken back by itself.
+    pub(super) async fn nested(&self) -> Result<Self, StoreError> {
+        let Self { binder, epoch, begun_at, seq, hash, .. } = self;
+        let txn = self.txn.begin().await?;
+        Ok(Self { txn, binder: binder.clone(), epoch: *epoch, begun_at: *begun_at, seq: *seq, hash: *hash })
+    }
+
+    /// Makes a nested write a part of this one.
+    pub(super) async fn adopt(&mut self, nested: Self) -> Result<(), StoreError> {
+        (self.seq, self.hash) = (nested.seq, nested.hash);
+        Ok(nested.txn.commit().await?)
+    }
+
+    pub(super) async fn roll_back(self) -> Result<(), StoreError> {
+        Ok(self.txn.rollback().await?)
+    }
+
+    /// Makes all of it last.
+    pub(super) async fn commit(self) -> Result<(), StoreError> {
+        if self.seq != self.begun_at {
+            let head = audit_head::ActiveModel { id: Set(1), seq: Set(self.seq), hash: Set(self.hash.to_vec()) };
+            audit_head::Entity::update(head).exec(&self.txn).await?;
+        }
+        Ok(self.txn.commit().await?)
+    }
+
+    pub(super) fn binder(&self) -> &Binder {
+        &self.binder
+    }
+
+    pub(super) fn epoch(&self) -> Uuid {
+        self.epoch
+    }
+
+    pub(super) fn db(&self) -> &impl ConnectionTrait {
+        &self.txn
+    }
+
+    /// The point of history that this write has reached.
+    #[must_use]
+    pub fn base(&self) -> Position {
+        Position { epoch: self.epoch, seq: u64::try_from(self.seq).unwrap_or_default() }
+    }
+
+    /// Appends an event. The stamp binds the row that it tells of.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn record(&mut self, event: &Event) -> Result<Stamp, StoreError> {
+        let seq = self.seq + 1;
+        let row = EventRow::new(seq, event)?;
+        let hash = row.hash(&self.hash);
+        audit_events::Entity::insert(row.into_active(hash)).exec_without_returning(&self.txn).await?;
+        (self.seq, self.hash) = (seq, hash);
+        Ok(Stamp { target: event.target.clone(), seq, hash: hash.to_vec() })
     }
 }
 
+/// Keys.
 impl WriteTxn {
-    /// The point of history that this write builds on.
-    #[must_use]
-    pub fn base(&self) -> Position {
-        Position { epoch: self.epoch, seq: self.seq }
-    }
-
     /// A key as this write finds it.
     ///
     /// # Errors
     /// When the database fails or the row is corrupt.
     pub async fn key(&self, name: &KeyName) -> Result<Option<StoredKey>, StoreError> {
-        read::key(&self.txn, name).await
+        read::key(&self.txn, &self.binder, name).await
     }
 
-    /// The slugs of an owner's unrevoked keys.
+    /// What a tenant's unrevoked keys are called, its members' included.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn slugs(&self, owner: &Owner) -> Result<Vec<String>, StoreError> {
-        read::slugs(&self.txn, owner).await
+    pub async fn neighbours(&self, tenant: &Tenant) -> Result<Vec<Neighbour>, StoreError> {
+        read::neighbours(&self.txn, tenant).await
     }
 
-    /// How many unrevoked keys a tenant has, its members' included.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn count_keys(&self, tenant: &Tenant) -> Result<u64, StoreError> {
-        read::count_keys(&self.txn, tenant).await
-    }
-
-    /// A workspace's record as this write finds it.
-    ///
-    /// # Errors
-    /// When the database fails or the row is corrupt.
-    pub async fn workspace(&self, id: &WorkspaceId) -> Result<Option<Workspace>, StoreError> {
-        read::workspace(&self.txn, id).await
-    }
-
-    /// The newest key that a tenant's records are sealed under.
+    /// An owner's unrevoked keys by priority, age and id.
     ///
     /// # Errors
     /// When the database fails or a row is corrupt.
-    pub async fn newest_workspace_key(&self, tenant: &Tenant) -> Result<Option<WorkspaceKeyRow>, StoreError> {
-        Ok(read::workspace_keys(&self.txn, tenant).await?.pop())
+    pub async fn keys_of_owner(&self, owner: &Owner) -> Result<Vec<StoredKey>, StoreError> {
+        read::keys_of_owner(&self.txn, &self.binder, owner).await
     }
 
-    /// Adds a key that a tenant's records are sealed under.
+    /// A tenant's unrevoked keys, its members' included.
+    ///
+    /// # Errors
+    /// When the database fails or a row is corrupt.
+    pub async fn keys_of_tenant(&self, tenant: &Tenant) -> Result<Vec<StoredKey>, StoreError> {
+        read::usable_keys(&self.txn, &self.binder, tenant).await
+    }
+
+    /// An owner's unrevoked key of this slug.
+    ///
+    /// # Errors
+    /// When the database fails or the row is corrupt.
+    pub async fn key_of_slug(&self, owner: &Owner, slug: &KeySlug) -> Result<Option<StoredKey>, StoreError> {
+        read::key_of_slug(&self.txn, &self.binder, owner, slug).await
+    }
+
+    /// A tenant's revoked keys whose ciphertext is not destroyed, its members' included; at most `limit`.
+    ///
+    /// # Errors
+    /// When the database fails or a row is corrupt.
+    pub async fn revoked_keys(&self, tenant: &Tenant, limit: u64) -> Result<Vec<StoredKey>, StoreError> {
+        read::revoked_keys(&self.txn, &self.binder, tenant, limit).await
+    }
+
+    /// Every tenant's unrevoked keys with a secret of this fingerprint.
+    ///
+    /// # Errors
+    /// When the database fails or a row is corrupt.
+    pub async fn keys_with_fingerprint(&self, fingerprint: &[u8]) -> Result<Vec<StoredKey>, StoreError> {
+        read::keys_with_fingerprint(&self.txn, &self.binder, fingerprint).await
+    }
+
+    /// Adds a key, bound to the event that tells of it.
+    ///
+    /// # Errors
+    /// [`StoreError::SlugTaken`]; or when the database fails.
+    pub async fn insert_key(&self, key: &mut StoredKey, stamp: &Stamp) -> Result<(), StoreError> {
+        let row = self.bound_key(key, stamp)?;
+        provider_keys::Entity::insert(whole::<_, provider_keys::ActiveModel>(row))
+            .exec_without_returning(&self.txn)
+            .await?;
+        Ok(())
+    }
+
+    /// Writes a key as it is now, bound to the event that tells of it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn update_key(&self, key: &mut StoredKey, stamp: &Stamp) -> Result<(), StoreError> {
+        let row = self.bound_key(key, stamp)?;
+        whole::<_, provider_keys::ActiveModel>(row).update_without_returning(&self.txn).await?;
+        Ok(())
+    }
+
+    fn bound_key(&self, key: &mut StoredKey, stamp: &Stamp) -> Result<provider_keys::Model, StoreError> {
+        let mut row = key_row::row(key)?;
+        self.binder.bind(&mut row, stamp)?;
+        key.seq = u64::try_from(stamp.seq).map_err(|_| HEAD)?;
+        Ok(row)
+    }
+}
+
+/// The keys that records are sealed under.
+impl WriteTxn {
+    /// A tenant's keys that its records are sealed under, the newest last.
+    ///
+    /// # Errors
+    /// When the database fails or a row is corrupt.
+    pub async fn workspace_keys(&self, tenant: &Tenant) -> Result<Vec<WorkspaceKeyRow>, StoreError> {
+        read::workspace_keys(&self.txn, tenant).await
+    }
+
+    /// Adds a key that a tenant's records are sealed under. The master key that it is wrapped under becomes known with it.
     ///
     /// # Errors
     /// When the database fails.
@@ -101,8 +223,10 @@ impl WriteTxn {
         &self,
         tenant: &Tenant,
         key: &WorkspaceKeyRow,
+        under: &MasterKeyRow,
         now: OffsetDateTime,
     ) -> Result<(), StoreError> {
+        self.ensure_master_key(under, now).await?;
         let row = workspace_keys::ActiveModel {
             tenant: Set(tenant.to_string()),
             version: Set(i32::try_from(key.version).map_err(|_| StoreError::Corrupt("workspace_keys"))?),
@@ -114,124 +238,14 @@ impl WriteTxn {
         Ok(())
     }
 
-    /// Adds a workspace's record.
+    /// Destroys all keys that a tenant's records are sealed under: whatever is sealed under them is lost for good. The
+    /// stamp's event tells so.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn insert_workspace(&self, workspace: &Workspace) -> Result<(), StoreError> {
-        let policy = &workspace.policy;
-        let row = workspaces::ActiveModel {
-            id: Set(workspace.id.to_string()),
-            fallback_consent: Set(policy.consent.as_str().to_owned()),
-            default_provider: Set(policy.default_provider.as_ref().map(ToString::to_string)),
-            default_model: Set(policy.default_model.as_ref().map(ToString::to_string)),
-            create_time: Set(micros(workspace.create_time)),
-            creator: Set(workspace.creator.clone()),
-            update_time: Set(micros(workspace.update_time)),
-        };
-        workspaces::Entity::insert(row).exec_without_returning(&self.txn).await?;
+    pub async fn destroy_workspace_keys(&self, tenant: &Tenant, _: &Stamp) -> Result<(), StoreError> {
+        let of_tenant = workspace_keys::Column::Tenant.eq(tenant.to_string());
+        workspace_keys::Entity::delete_many().filter(of_tenant).exec(&self.txn).await?;
         Ok(())
-    }
-
-    /// Adds a key.
-    ///
-    /// # Errors
-    /// [`StoreError::SlugTaken`]; or when the database fails.
-    pub async fn insert_key(&self, key: &StoredKey) -> Result<(), StoreError> {
-        provider_keys::Entity::insert(row(key)?).exec_without_returning(&self.txn).await?;
-        Ok(())
-    }
-
-    /// Writes a key's state, newest test and end. Nothing else of it.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn update_key(&self, key: &ProviderKey) -> Result<(), StoreError> {
-        let mut row = provider_keys::ActiveModel { id: Set(key.name.id.to_string()), ..Default::default() };
-        set_mutable(&mut row, key);
-        row.update(&self.txn).await?;
-        Ok(())
-    }
-
-    /// Appends the events that tell what was done, and makes all of it last. There must be at least one.
-    ///
-    /// # Errors
-    /// When the database fails; then nothing was done.
-    pub async fn commit(mut self, first: Event, more: Vec<Event>) -> Result<Position, StoreError> {
-        for event in std::iter::once(first).chain(more) {
-            self.append(event).await?;
-        }
-        let head = audit_head::ActiveModel {
-            id: Set(1),
-            seq: Set(i64::try_from(self.seq).map_err(|_| StoreError::Corrupt("audit_head"))?),
-            hash: Set(self.hash.to_vec()),
-        };
-        head.update(&self.txn).await?;
-        let position = self.base();
-        self.txn.commit().await?;
-        Ok(position)
-    }
-
-    async fn append(&mut self, event: Event) -> Result<(), StoreError> {
-        let seq = self.seq + 1;
-        let row = EventRow::new(seq, &event)?;
-        let hash = row.hash(&self.hash);
-        audit_events::Entity::insert(row.into_active(hash)).exec_without_returning(&self.txn).await?;
-        (self.seq, self.hash) = (seq, hash);
-        Ok(())
-    }
-}
-
-/// An event in the form that is stored and hashed: docs/audit.md documents it.
-struct EventRow {
-    seq: i64,
-    time: i64,
-    texts: [String; 8],
-}
-
-impl EventRow {
-    fn new(seq: u64, event: &Event) -> Result<Self, StoreError> {
-        let corrupt = || StoreError::Corrupt("audit_events");
-        let details: serde_json::Map<_, _> =
-            event.details.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_str().into())).collect();
-        let origin = &event.origin;
-        Ok(Self {
-            seq: i64::try_from(seq).map_err(|_| corrupt())?,
-            time: micros(event.time),
-            texts: [
-                event.tenant.to_string(),
-                event.action.as_str().to_owned(),
-                event.target.clone(),
-                origin.actor.clone(),
-                origin.peer.clone(),
-                origin.request_id.clone(),
-                origin.trace_id.clone(),
-                serde_json::to_string(&details).map_err(|_| corrupt())?,
-            ],
-        })
-    }
-
-    fn hash(&self, previous: &[u8; 32]) -> [u8; 32] {
-        let (seq, time) = (self.seq.to_be_bytes(), self.time.to_be_bytes());
-        let mut fields: Vec<&[u8]> = vec![&seq, &time];
-        fields.extend(self.texts.iter().map(String::as_bytes));
-        chain::event_hash(previous, &fields)
-    }
-
-    fn into_active(self, hash: [u8; 32]) -> audit_events::ActiveModel {
-        let [tenant, action, target, actor, peer, request_id, trace_id, details] = self.texts.map(Set);
-        audit_events::ActiveModel {
-            seq: Set(self.seq),
-            hash: Set(hash.to_vec()),
-            event_time: Set(self.time),
-            tenant,
-            action,
-            target,
-            actor,
-            peer,
-            request_id,
-            trace_id,
-            details,
-        }
     }
 }

@@ -1,15 +1,23 @@
 //! Who holds the keys to the keys: the master keyring, and what it wraps.
 
-use claviger_core::catalog::AuthType;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use claviger_core::catalog::{AuthType, KeyFormatError, ServiceAccount};
 use claviger_core::ids::{Owner, Tenant};
 use claviger_core::key::ProviderKey;
+use claviger_core::secret::Secret;
 use claviger_crypto::{Keyring, OpenError, RecordContext, RootKey, SealError, ServiceKey, WorkspaceKey};
+use secrecy::ExposeSecret;
 use time::OffsetDateTime;
 
-use crate::store::{MasterKeyRow, ServiceKeyRow, Store, StoreError, StoredKey, WorkspaceKeyRow};
+use crate::store::{Database, MasterKeyRow, Once, ServiceKeyRow, StoreError, StoredKey, WorkspaceKeyRow};
 
 const FINGERPRINT: &str = "fingerprint";
 const PAGE_TOKEN: &str = "page-token";
+const REQUEST_ID: &str = "request-id";
+const ROW: &str = "row";
+const PURPOSES: [&str; 4] = [FINGERPRINT, PAGE_TOKEN, REQUEST_ID, ROW];
 
 /// Why the vault cannot take up its keys. Each names the key id and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -35,12 +43,13 @@ pub enum CustodyError {
     Store(#[from] StoreError),
 }
 
-/// The opened keyring and the vault's own keys. Its `Debug` shows neither.
+/// The keyring and the vault's own keys. Its `Debug` shows neither.
 #[derive(Debug)]
 pub struct Custody {
-    keyring: Keyring,
+    keyring: ArcSwap<Keyring>,
     fingerprint: ServiceKey,
     page_token: ServiceKey,
+    request_id: ServiceKey,
 }
 
 /// Compares the keyring with the master keys that a database was used with.
@@ -61,34 +70,55 @@ pub fn admit(keyring: &Keyring, known: &[MasterKeyRow]) -> Result<(), CustodyErr
 }
 
 impl Custody {
-    /// Takes up the vault's own keys, making them on the first start.
+    /// Takes up the vault's own keys, making them on the first start; with them, the key that binds rows to their events.
     ///
     /// # Errors
     /// When one does not open, or the database fails.
-    pub async fn load(keyring: Keyring, store: &Store, now: OffsetDateTime) -> Result<Self, CustodyError> {
+    pub async fn load(
+        keyring: Keyring,
+        database: &Database,
+        now: OffsetDateTime,
+    ) -> Result<(Self, ServiceKey), CustodyError> {
         let root = keyring.primary();
-        let primary = MasterKeyRow { id: root.id().to_owned(), check_value: root.check_value().to_vec() };
-        let fresh = [fresh_service_key(root, FINGERPRINT)?, fresh_service_key(root, PAGE_TOKEN)?];
+        let primary = master_key_row(root);
+        let fresh = PURPOSES.map(|purpose| fresh_service_key(root, purpose));
+        let fresh = fresh.into_iter().collect::<Result<Vec<_>, _>>()?;
         let take_up = |known: &[MasterKeyRow], rows: &[ServiceKeyRow]| {
             admit(&keyring, known)?; // again: another vault may have come first since the database was looked at
-            let fingerprint = open_service_key(&keyring, rows, FINGERPRINT)?;
-            Ok((fingerprint, open_service_key(&keyring, rows, PAGE_TOKEN)?))
+            let [fingerprint, page_token, request_id, row] =
+                PURPOSES.map(|purpose| open_service_key(&keyring, rows, purpose));
+            Ok((fingerprint?, page_token?, request_id?, row?))
         };
-        let opened: Result<_, CustodyError> = store.service_keys(&primary, &fresh, now, take_up).await;
-        let (fingerprint, page_token) = opened?;
-        Ok(Self { keyring, fingerprint, page_token })
+        let opened: Result<_, CustodyError> = database.service_keys(&primary, &fresh, now, take_up).await;
+        let (fingerprint, page_token, request_id, row) = opened?;
+        Ok((Self { keyring: ArcSwap::from_pointee(keyring), fingerprint, page_token, request_id }, row))
     }
 
-    /// A new key for a tenant's records.
+    /// The keyring, as it is now.
+    #[must_use]
+    pub fn keyring(&self) -> Arc<Keyring> {
+        self.keyring.load_full()
+    }
+
+    /// Takes another keyring, which was compared with the database's master keys.
+    pub fn take(&self, keyring: Arc<Keyring>) {
+        self.keyring.store(keyring);
+    }
+
+    /// A new key for a tenant's records, of a version, and the master key that it is wrapped under.
     ///
     /// # Errors
     /// When the system has no randomness.
-    pub fn new_workspace_key(&self, tenant: &Tenant) -> Result<(WorkspaceKeyRow, WorkspaceKey), SealError> {
-        const FIRST: u32 = 1;
-        let root = self.keyring.primary();
+    pub fn new_workspace_key(
+        &self,
+        tenant: &Tenant,
+        version: u32,
+    ) -> Result<(WorkspaceKeyRow, MasterKeyRow, WorkspaceKey), SealError> {
+        let keyring = self.keyring();
+        let root = keyring.primary();
         let key = WorkspaceKey::generate()?;
-        let wrapped = key.wrap(root, &tenant.to_string(), FIRST)?;
-        Ok((WorkspaceKeyRow { version: FIRST, master_key: root.id().to_owned(), wrapped }, key))
+        let wrapped = key.wrap(root, &tenant.to_string(), version)?;
+        Ok((WorkspaceKeyRow { version, master_key: root.id().to_owned(), wrapped }, master_key_row(root), key))
     }
 
     /// Opens a tenant's key.
@@ -96,14 +126,24 @@ impl Custody {
     /// # Errors
     /// When its master key is not in the keyring, or it does not open.
     pub fn workspace_key(&self, tenant: &Tenant, row: &WorkspaceKeyRow) -> Result<WorkspaceKey, OpenError> {
-        let root = self.keyring.get(&row.master_key).ok_or(OpenError::OtherKey)?;
-        WorkspaceKey::unwrap(root, &tenant.to_string(), row.version, &row.wrapped)
+        unwrapped(&self.keyring(), tenant, row)
     }
 
-    /// Finds equal secrets without telling them: keyed, so worthless without the master key.
-    #[must_use]
-    pub fn fingerprint(&self, secret: &str) -> Vec<u8> {
-        self.fingerprint.mac("claviger/fingerprint/v1", &[secret.as_bytes()]).to_vec()
+    /// Finds equal secrets without telling them: keyed, so worthless without the master key. A service account's is of its
+    /// private key, however its file is written. Empty where there is no secret.
+    ///
+    /// # Errors
+    /// For a service account that is no key file.
+    pub fn fingerprint(&self, secret: &Secret) -> Result<Vec<u8>, KeyFormatError> {
+        let mac = |text: &str| self.fingerprint.mac("claviger/fingerprint/v1", &[text.as_bytes()]).to_vec();
+        Ok(match secret {
+            Secret::ApiKey(text) => mac(text.expose_secret()),
+            Secret::ServiceAccountJson(file) => {
+                let account = ServiceAccount::parse(file.expose_secret())?;
+                mac(account.expose_bare_private_key().expose_secret())
+            }
+            Secret::UrlOnly => Vec::new(),
+        })
     }
 
     /// The key that page tokens are authenticated with.
@@ -111,6 +151,34 @@ impl Custody {
     pub fn page_token(&self) -> &ServiceKey {
         &self.page_token
     }
+
+    /// What a request is known by when it is sent again: its sender and id, and all that it says. Keyed, as the body may
+    /// hold a secret and the id whatever a caller put there.
+    #[must_use]
+    pub fn once(&self, actor: &str, id: &str, method: &str, body: &[u8]) -> Once {
+        let key = &self.request_id;
+        Once {
+            id: key.mac("claviger/request-id/v1", &[actor.as_bytes(), id.as_bytes()]),
+            body: key.mac("claviger/request-body/v1", &[method.as_bytes(), body]),
+        }
+    }
+}
+
+/// A master key as the database knows it.
+pub(super) fn master_key_row(root: &RootKey) -> MasterKeyRow {
+    MasterKeyRow { id: root.id().to_owned(), check_value: root.check_value().to_vec() }
+}
+
+/// Opens a tenant's key.
+pub(super) fn unwrapped(keyring: &Keyring, tenant: &Tenant, row: &WorkspaceKeyRow) -> Result<WorkspaceKey, OpenError> {
+    let root = keyring.get(&row.master_key).ok_or(OpenError::OtherKey)?;
+    WorkspaceKey::unwrap(root, &tenant.to_string(), row.version, &row.wrapped)
+}
+
+/// Opens one of the vault's own keys.
+pub(super) fn unwrapped_service_key(keyring: &Keyring, row: &ServiceKeyRow) -> Result<ServiceKey, OpenError> {
+    let root = keyring.get(&row.master_key).ok_or(OpenError::OtherKey)?;
+    ServiceKey::unwrap(root, &row.purpose, &row.wrapped)
 }
 
 fn fresh_service_key(root: &RootKey, purpose: &str) -> Result<ServiceKeyRow, CustodyError> {

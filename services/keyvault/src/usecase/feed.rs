@@ -1,26 +1,37 @@
-//! The feed: what routing is given of a tenant, each secret sealed anew for one subscription.
+//! The feed: what routing is given of a tenant, each credential sealed anew for one subscription.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use claviger_core::catalog::AuthType;
 use claviger_core::fault::Fault;
 use claviger_core::ids::Tenant;
 use claviger_core::key::ProviderKey;
 use claviger_core::reason::Reason;
-use claviger_core::workspace::Policy;
+use claviger_core::workspace::{Plans, Policy};
 use claviger_crypto::{OpenError, SessionSealer, WorkspaceKey, workspace_key_version};
+use futures::future;
+use secrecy::{ExposeSecret, SecretString};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::custody::{self, Binding, Custody};
 use crate::store::{Store, StoredKey, TenantRows};
+use crate::verify::{AccessToken, TokenFor, Tokens};
 
 /// The use-cases of the feed.
 #[derive(Debug, Clone)]
 pub struct Feed {
     store: Store,
     custody: Arc<Custody>,
+    plans: Arc<Plans>,
+    tokens: Tokens,
 }
+
+/// How long a load waits for one service account's access token. The exchange goes on, and the next load finds what came
+/// of it.
+const LONGEST_MINT: Duration = Duration::from_secs(3);
 
 /// One subscription.
 #[derive(Debug)]
@@ -44,6 +55,8 @@ pub struct Tenanted {
     pub exists: bool,
     /// Its policy.
     pub policy: Policy,
+    /// Its plan includes own keys.
+    pub byok: bool,
     /// Its keys.
     pub keys: Vec<Sealed>,
 }
@@ -55,15 +68,17 @@ pub struct Sealed {
     pub key: ProviderKey,
     /// Its credential under the session cipher; empty where there is none to hand out.
     pub secret: Vec<u8>,
-    /// The stored secret does not open under the keyring.
+    /// When that credential ends, for a short-lived one.
+    pub expire_time: Option<OffsetDateTime>,
+    /// The stored secret does not open under the keyring, or the key's row was altered.
     pub unreadable: bool,
 }
 
 impl Feed {
     /// Over a store.
     #[must_use]
-    pub fn new(store: Store, custody: Arc<Custody>) -> Self {
-        Self { store, custody }
+    pub fn new(store: Store, custody: Arc<Custody>, plans: Arc<Plans>, tokens: Tokens) -> Self {
+        Self { store, custody, plans, tokens }
     }
 
     /// Opens a subscription for the holder of an ephemeral X25519 key.
@@ -83,16 +98,24 @@ impl Subscription {
     /// One tenant, as it is now.
     ///
     /// # Errors
-    /// `STORAGE_UNAVAILABLE`, or `INTERNAL` when the session cipher is used up.
+    /// `WORKSPACE_NOT_FOUND` for a deleted workspace, `WORKSPACE_ALTERED`, `STORAGE_UNAVAILABLE`, or `INTERNAL` when the
+    /// session cipher is used up.
     pub async fn load(&self, tenant: &Tenant) -> Result<Tenanted, Fault> {
         let rows = self.feed.store.tenant(tenant).await?;
+        for ended in rows.ended.iter().filter(|key| key.auth_type == AuthType::ServiceAccountJson) {
+            self.feed.tokens.forget(ended.name.id);
+        }
+        if rows.workspace.as_ref().is_some_and(|kept| kept.value.delete_time.is_some()) {
+            return Err(Fault::new(Reason::WorkspaceNotFound, "the workspace is deleted"));
+        }
         let exists = rows.workspace.is_some() || *tenant == Tenant::Platform;
         let opened = self.open_workspace_keys(tenant, &rows);
-        let policy = rows.workspace.map(|w| w.policy).unwrap_or_default();
-        let usable = rows.keys.into_iter().map(|stored| self.seal(&opened, stored));
-        let ended = rows.ended.into_iter().map(|key| Ok(Sealed { key, secret: Vec::new(), unreadable: false }));
-        let keys = usable.chain(ended).collect::<Result<_, Fault>>()?;
-        Ok(Tenanted { seq: rows.seq, exists, policy, keys })
+        let policy = rows.workspace.map(|kept| kept.value.policy).unwrap_or_default();
+        let byok = *tenant == Tenant::Platform || self.feed.plans.include(policy.plan.as_ref());
+        let usable = future::join_all(rows.keys.into_iter().map(|stored| self.seal(&opened, stored))).await;
+        let ended = rows.ended.into_iter().map(|key| Ok(Sealed::without_credential(key, false)));
+        let keys = usable.into_iter().chain(ended).collect::<Result<_, Fault>>()?;
+        Ok(Tenanted { seq: rows.seq, exists, policy, byok, keys })
     }
 
     fn open_workspace_keys(&self, tenant: &Tenant, rows: &TenantRows) -> HashMap<u32, WorkspaceKey> {
@@ -100,24 +123,65 @@ impl Subscription {
         rows.workspace_keys.iter().filter_map(open).collect()
     }
 
-    fn seal(&self, keys: &HashMap<u32, WorkspaceKey>, stored: StoredKey) -> Result<Sealed, Fault> {
-        let none = |key, unreadable| Ok(Sealed { key, secret: Vec::new(), unreadable });
+    async fn seal(&self, keys: &HashMap<u32, WorkspaceKey>, stored: StoredKey) -> Result<Sealed, Fault> {
+        if !stored.intact {
+            tracing::error!(key = %stored.key.name.id, "a key's row is not as its newest audit event left it");
+            return Ok(Sealed::without_credential(stored.key, true));
+        }
         if custody::is_url_only(&stored) {
-            return none(stored.key, false);
+            return Ok(Sealed::without_credential(stored.key, false));
         }
         let Ok(plaintext) = open(keys, &stored) else {
             tracing::error!(key = %stored.key.name.id, "a stored secret does not open");
-            return none(stored.key, true);
+            return Ok(Sealed::without_credential(stored.key, true));
         };
-        // a service account's private key never leaves the vault
-        if stored.key.auth_type != AuthType::ApiKey {
-            return none(stored.key, false);
+        if stored.key.auth_type == AuthType::ApiKey {
+            return self.sealed(stored.key, &plaintext, None);
         }
-        let secret = self.sealer.seal(&Binding::of(&stored.key).context(), &plaintext).map_err(|error| {
+        match self.access_token(&stored.key, &plaintext).await {
+            Some(token) => self.sealed(stored.key, token.secret.expose_secret().as_bytes(), Some(token.expire_time)),
+            None => Ok(Sealed::without_credential(stored.key, false)),
+        }
+    }
+
+    fn sealed(
+        &self,
+        key: ProviderKey,
+        credential: &[u8],
+        expire_time: Option<OffsetDateTime>,
+    ) -> Result<Sealed, Fault> {
+        let secret = self.sealer.seal(&Binding::of(&key).context(), credential).map_err(|error| {
             tracing::error!(%error, "the session cipher failed");
             Fault::internal()
         })?;
-        Ok(Sealed { key: stored.key, secret, unreadable: false })
+        Ok(Sealed { key, secret, expire_time, unreadable: false })
+    }
+
+    /// What a service account's private key is good for, which itself never leaves the vault. None where no token is to
+    /// be had soon: the tenant's other keys do not wait for it.
+    async fn access_token(&self, key: &ProviderKey, account: &[u8]) -> Option<AccessToken> {
+        let account = SecretString::from(std::str::from_utf8(account).ok()?);
+        let wanted = TokenFor {
+            key: key.name.id,
+            secret_version: key.secret_version,
+            provider: &key.provider,
+            account: &account,
+        };
+        let minted =
+            tokio::time::timeout(LONGEST_MINT, self.feed.tokens.token(wanted, OffsetDateTime::now_utc())).await;
+        let why = match minted {
+            Ok(Ok(token)) => return Some(token),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "its provider takes long".to_owned(),
+        };
+        tracing::warn!(key = %key.name.id, why, "no access token for a service account");
+        None
+    }
+}
+
+impl Sealed {
+    fn without_credential(key: ProviderKey, unreadable: bool) -> Self {
+        Self { key, secret: Vec::new(), expire_time: None, unreadable }
     }
 }
 

@@ -1,25 +1,42 @@
-//! Keys: store, show, list, test, revoke.
+//! Keys: store, show, list, test, change, revoke, purge.
 
+mod connected;
 mod create;
+mod draft;
+mod list;
+mod oauth;
+mod pin;
+mod purge;
+mod reorder;
+mod replace;
+mod revoke;
+mod shred;
 mod test;
+mod update;
 
 use std::sync::Arc;
 
-use claviger_core::audit::{Action, Detail, Origin};
+use claviger_core::audit::{Action, Detail, Event, Origin};
 use claviger_core::catalog::{Catalog, Provider};
-use claviger_core::command::{ListKeys, RevokeKey};
 use claviger_core::fault::Fault;
 use claviger_core::ids::{KeyName, ProviderId};
-use claviger_core::key::{KeyState, ProviderKey, Revocation};
+use claviger_core::key::ProviderKey;
 use claviger_core::position::Position;
 use claviger_core::reason::Reason;
+use claviger_core::workspace::Plans;
 
-pub use create::Created;
+pub use connected::Connected;
+pub use draft::Created;
+pub use oauth::nothing_begun;
+pub(super) use pin::check_pin;
+pub(super) use shred::shred;
 
 use super::custody::Custody;
-use super::{event, now, page};
-use crate::store::Store;
+use super::event;
+use crate::store::{Store, StoredKey, WriteTxn};
 use crate::verify::Verifier;
+
+const PRIORITY: &str = "rotation_priority";
 
 /// The use-cases of keys.
 #[derive(Debug, Clone)]
@@ -28,18 +45,8 @@ pub struct Keys {
     custody: Arc<Custody>,
     catalog: Arc<Catalog>,
     verifier: Verifier,
+    plans: Arc<Plans>,
     implicit_workspaces: bool,
-}
-
-/// One page of a listing.
-#[derive(Debug)]
-pub struct Page {
-    /// The keys.
-    pub keys: Vec<ProviderKey>,
-    /// Gets the next page, if there is one.
-    pub next: Option<String>,
-    /// The point of history that the page is no older than.
-    pub at: Position,
 }
 
 impl Keys {
@@ -50,57 +57,20 @@ impl Keys {
         custody: Arc<Custody>,
         catalog: Arc<Catalog>,
         verifier: Verifier,
+        plans: Arc<Plans>,
         implicit_workspaces: bool,
     ) -> Self {
-        Self { store, custody, catalog, verifier, implicit_workspaces }
+        Self { store, custody, catalog, verifier, plans, implicit_workspaces }
     }
 
     /// Shows a key, revoked or not.
     ///
     /// # Errors
     /// `KEY_NOT_FOUND`, `STORAGE_UNAVAILABLE`.
-    pub async fn show(&self, name: &KeyName) -> Result<(ProviderKey, Position), Fault> {
+    pub async fn show(&self, name: &KeyName) -> Result<(StoredKey, Position), Fault> {
         let at = self.position().await?;
         let stored = self.store.key(name).await?.ok_or_else(|| not_found(name))?;
-        Ok((stored.key, at))
-    }
-
-    /// Lists an owner's keys, a page at a time.
-    ///
-    /// # Errors
-    /// `INVALID_FIELD` for a token of another listing, `STORAGE_UNAVAILABLE`.
-    pub async fn list(&self, list: &ListKeys) -> Result<Page, Fault> {
-        let after = page::after(self.custody.page_token(), list)?;
-        let at = self.position().await?;
-        let size = list.page_size as usize;
-        let one_more = u64::from(list.page_size) + 1;
-        let rows = self.store.keys(&list.owner, list.show_revoked, after.as_ref(), one_more).await?;
-        let more = rows.len() > size;
-        let keys: Vec<_> = rows.into_iter().take(size).map(|stored| stored.key).collect();
-        let next = keys.last().filter(|_| more).map(|last| page::token(self.custody.page_token(), list, last));
-        Ok(Page { keys, next, at })
-    }
-
-    /// Revokes a key. Revoking a revoked key changes nothing.
-    ///
-    /// # Errors
-    /// `KEY_NOT_FOUND`, `STORAGE_UNAVAILABLE`.
-    pub async fn revoke(&self, command: RevokeKey, origin: &Origin) -> Result<(ProviderKey, Position), Fault> {
-        let name = &command.name;
-        let txn = self.store.begin().await?;
-        let mut key = txn.key(name).await?.ok_or_else(|| not_found(name))?.key;
-        if key.state.is_revoked() {
-            return Ok((key, txn.base()));
-        }
-        let now = now();
-        key.state = KeyState::Revoked;
-        key.update_time = now;
-        key.revocation = Some(Revocation { time: now, actor: origin.actor.clone(), reason: command.reason });
-        txn.update_key(&key).await?;
-        let details = vec![(Detail::KeySlug, key.slug.to_string()), (Detail::State, key.state.as_str().to_owned())];
-        let event = event(now, &name.owner.tenant, Action::KeyRevoked, name.to_string(), origin, details);
-        let at = txn.commit(event, Vec::new()).await?;
-        Ok((key, at))
+        Ok((stored, at))
     }
 
     /// The catalog's entry of a key's provider, if the catalog still has it.
@@ -109,12 +79,72 @@ impl Keys {
         self.catalog.provider(id.as_str())
     }
 
+    /// A provider that a request's field names, by its id or alias.
+    fn provider_in(&self, field: &'static str, id: &ProviderId) -> Result<&Provider, Fault> {
+        let unknown = || Fault::field(field, "is not in the catalog; ListProviders lists what is");
+        self.catalog.provider(id.as_str()).ok_or_else(unknown)
+    }
+
     async fn position(&self) -> Result<Position, Fault> {
         Ok(Position { epoch: self.store.epoch(), seq: self.store.seq().await? })
     }
+}
+
+/// A key as a write finds it.
+async fn found(txn: &WriteTxn, name: &KeyName) -> Result<StoredKey, Fault> {
+    txn.key(name).await?.ok_or_else(|| not_found(name))
+}
+
+/// A key that may still be used or changed.
+///
+/// # Errors
+/// `KEY_REVOKED`, `KEY_ALTERED`.
+fn check_usable(stored: &StoredKey) -> Result<(), Fault> {
+    if stored.key.state.is_revoked() {
+        return Err(Fault::new(Reason::KeyRevoked, "the key is revoked; store it anew to use it again"));
+    }
+    check_intact(stored)
+}
+
+fn check_intact(stored: &StoredKey) -> Result<(), Fault> {
+    if !stored.intact {
+        tracing::error!(key = %stored.key.name.id, "a key's row is not as its newest audit event left it");
+        let message = "the key's row is not as its newest audit event left it: revoke the key and store it anew";
+        return Err(Fault::new(Reason::KeyAltered, message));
+    }
+    Ok(())
+}
+
+/// Writes a key as it is now, with the event that tells of it.
+async fn put(txn: &mut WriteTxn, stored: &mut StoredKey, event: &Event) -> Result<(), Fault> {
+    let stamp = txn.record(event).await?;
+    txn.update_key(stored, &stamp).await?;
+    Ok(())
+}
+
+/// An event about a key, at the time of its newest change.
+fn about(key: &ProviderKey, action: Action, origin: &Origin, details: Vec<(Detail, String)>) -> Event {
+    let details = [vec![(Detail::KeySlug, key.slug.to_string())], details].concat();
+    event(key.update_time, &key.name.owner.tenant, action, key.name.to_string(), origin, details)
+}
+
+fn state(key: &ProviderKey) -> (Detail, String) {
+    (Detail::State, key.state.as_str().to_owned())
+}
+
+/// An update's event: the names of the fields that changed, and what they are now where that is of use.
+fn updated(key: &ProviderKey, fields: &[&str], origin: &Origin) -> Event {
+    let mut details = vec![(Detail::Fields, fields.join(",")), state(key)];
+    if fields.contains(&PRIORITY) {
+        details.push((Detail::RotationPriority, key.priority.to_string()));
+    }
+    about(key, Action::KeyUpdated, origin, details)
 }
 
 fn not_found(name: &KeyName) -> Fault {
     // the id alone: the rest of the name is the caller's text
     Fault::new(Reason::KeyNotFound, "no such key").resource("claviger.dev/ProviderKey", name.id.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! Where live tests may connect: public addresses, and what the operator allows besides.
+//! Where live tests and exchanges may go: public addresses, and what the operator allows besides.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -44,7 +44,8 @@ impl Egress {
     }
 
     /// Checks the host of a URL: an address as it is, a name by all that it resolves to now. A name that does
-    /// not resolve passes: the test that follows will say that it cannot be reached.
+    /// not resolve passes: the test that follows will say that it cannot be reached, or, with a proxy, the proxy may know
+    /// it.
     ///
     /// # Errors
     /// [`Forbidden`].
@@ -61,7 +62,7 @@ impl Egress {
         }
     }
 
-    async fn lookup(&self, name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    pub(super) async fn lookup(&self, name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         let target = (name.to_owned(), port);
         let found = async {
             let slot = self.lookups.clone().acquire_owned().await.map_err(io::Error::other)?;

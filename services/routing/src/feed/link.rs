@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use claviger_core::fault::Fault;
 use claviger_core::position::Position;
+use claviger_core::reason::Reason;
 use claviger_proto::keyvault::tenant_part;
 use claviger_proto::keyvault_v1::key_feed_client::KeyFeedClient;
 use claviger_proto::keyvault_v1::{
@@ -207,7 +208,7 @@ impl Subscription {
             Some(subscribe_response::Message::LoadFailed(failed)) => {
                 if let Some((load, _)) = self.pending.remove(&failed.load_id) {
                     tracing::warn!(reason = failed.reason, "the vault could not load a tenant");
-                    load.answer(Err(unavailable()));
+                    load.answer(Err(failed_load(&failed.reason)));
                 }
             }
             Some(subscribe_response::Message::Welcome(_)) | None => {} // nothing that we wait for
@@ -262,4 +263,14 @@ async fn refuse_for(wait: Duration, backlog: &mut VecDeque<Load>, queue: &mut mp
         }
     };
     let _ = tokio::time::timeout(wait, refuse).await; // it ends only when the time does
+}
+
+/// What the vault refused for good is passed on; anything else is worth another try.
+fn failed_load(reason: &str) -> Fault {
+    let lasting = [
+        (Reason::WorkspaceNotFound, "the workspace is deleted"),
+        (Reason::WorkspaceAltered, "the workspace's record is not as its newest audit event left it"),
+    ];
+    let known = lasting.into_iter().find(|(known, _)| known.as_str() == reason);
+    known.map_or_else(unavailable, |(reason, message)| Fault::new(reason, message))
 }

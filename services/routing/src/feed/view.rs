@@ -42,6 +42,7 @@ impl TenantView {
         self.at.seq = part.seq;
         self.exists = part.exists;
         self.view.policy = part.policy;
+        self.view.byok_excluded = !part.byok;
         for (key, sealed) in part.keys {
             if !sealed.is_empty() {
                 self.sealed.insert(key.id, sealed);

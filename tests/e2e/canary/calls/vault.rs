@@ -2,10 +2,12 @@
 
 use claviger_proto::keyvault_v1::key_feed_client::KeyFeedClient;
 use claviger_proto::keyvault_v1::{
-    CreateProviderKeyRequest, CreateWorkspaceRequest, GetProviderKeyRequest, GetProviderRequest, GetWorkspaceRequest,
-    Hello, ListCategoriesRequest, ListProviderKeysRequest, ListProvidersRequest, LoadTenant, ProviderKey,
-    RevokeProviderKeyRequest, Secret, SubscribeRequest, TestProviderKeyRequest, Verification, Workspace, secret,
-    subscribe_request,
+    CompleteProviderOAuthRequest, CreateProviderKeyRequest, CreateWorkspaceRequest, FirstKey, GetProviderKeyRequest,
+    GetProviderRequest, GetWorkspaceRequest, Hello, ListCategoriesRequest, ListProviderKeysRequest,
+    ListProvidersRequest, LoadTenant, ProviderKey, PurgeProviderKeyRequest, ReorderProviderKeysRequest,
+    ReplaceProviderKeySecretRequest, RevokeLeakedSecretRequest, RevokeProviderKeyRequest, RevokeUserKeysRequest,
+    Secret, StartProviderOAuthRequest, SubscribeRequest, TestProviderKeyRequest, UpdateProviderKeyRequest,
+    Verification, Workspace, secret, subscribe_request,
 };
 use claviger_tests::fleet::create_request;
 use tonic::{Response, Status};
@@ -134,11 +136,15 @@ impl Calls<'_> {
         for name in [secret.to_owned(), format!("{WORKSPACE}/keys/{secret}"), format!("platform/keys/{secret}")] {
             let (mut shown, mut tested) = (fleet.key_vault(), fleet.key_vault());
             self.refused("name", shown.get_provider_key(GetProviderKeyRequest { name: name.clone() }).await);
-            self.refused("name", tested.test_provider_key(TestProviderKeyRequest { name: name.clone() }).await);
-            let revoke = RevokeProviderKeyRequest { name, reason: format!("\n{secret}") };
+            self.refused(
+                "name",
+                tested.test_provider_key(TestProviderKeyRequest { name: name.clone(), ..Default::default() }).await,
+            );
+            let revoke = RevokeProviderKeyRequest { name, reason: format!("\n{secret}"), ..Default::default() };
             self.refused("name", fleet.key_vault().revoke_provider_key(revoke).await);
         }
-        let revoke = RevokeProviderKeyRequest { name: some_name(), reason: format!("\n{secret}") };
+        let revoke =
+            RevokeProviderKeyRequest { name: some_name(), reason: format!("\n{secret}"), ..Default::default() };
         self.refused("reason", fleet.key_vault().revoke_provider_key(revoke).await);
         for (parent, page_token) in [(WORKSPACE, secret), (secret, "")] {
             let list =
@@ -164,7 +170,11 @@ impl Calls<'_> {
             ("beta", Workspace { default_model: format!("a {secret}"), ..Default::default() }),
         ];
         for (id, workspace) in policies {
-            let create = CreateWorkspaceRequest { workspace_id: id.to_owned(), workspace: Some(workspace) };
+            let create = CreateWorkspaceRequest {
+                workspace_id: id.to_owned(),
+                workspace: Some(workspace),
+                ..Default::default()
+            };
             self.refused("policy", fleet.workspaces().create_workspace(create).await);
         }
     }
@@ -202,7 +212,98 @@ impl Calls<'_> {
         self.fleet.key_vault().create_provider_key(with(request, metadata)).await
     }
 
-    /// Shows, lists, tests and revokes every key.
+    /// Every other way for a secret to come in.
+    pub(super) async fn hand_over_elsewhere(&mut self) {
+        let fleet = self.fleet;
+        let stored = self.create(create_request(WORKSPACE, "claude", &self.secret("good"))).await.unwrap();
+        for kind in ["good", "bad", "narrow", "broken", "redirect"] {
+            let secret = self.secret(kind);
+            for (base_url, verification) in [(None, Verification::Require), (Some(secret.clone()), Verification::Skip)]
+            {
+                let replace = ReplaceProviderKeySecretRequest {
+                    name: stored.name.clone(),
+                    secret: Some(api_key(&secret)),
+                    base_url,
+                    verification: verification.into(),
+                    ..Default::default()
+                };
+                self.keep(fleet.key_vault().replace_provider_key_secret(self.with_id(replace)).await);
+            }
+        }
+        let secret = self.secret("good");
+        for (label, path) in [(secret.as_str(), "label"), ("x", &secret), (&secret, "allowed_models")] {
+            let key = ProviderKey {
+                name: stored.name.clone(),
+                label: label.to_owned(),
+                allowed_models: vec![format!("a {secret}")],
+                ..Default::default()
+            };
+            let mut update = UpdateProviderKeyRequest { provider_key: Some(key), ..Default::default() };
+            update.update_mask.get_or_insert_default().paths.push(path.to_owned());
+            self.replace_with(&stored.name, &secret).await; // the label is compared with what is stored
+            self.refused("update", fleet.key_vault().update_provider_key(update).await);
+        }
+        self.lose(&secret).await;
+        let order =
+            ReorderProviderKeysRequest { parent: secret.clone(), names: vec![secret.clone()], ..Default::default() };
+        self.refused("order", fleet.key_vault().reorder_provider_keys(order).await);
+        let start = StartProviderOAuthRequest {
+            parent: WORKSPACE.into(),
+            provider: secret.clone(),
+            redirect_uri: secret.clone(),
+            ..Default::default()
+        };
+        self.refused("oauth", fleet.key_vault().start_provider_o_auth(start).await);
+        let complete =
+            CompleteProviderOAuthRequest { state: secret.clone(), code: secret.clone(), request_id: "o".into() };
+        self.refused("oauth", fleet.key_vault().complete_provider_o_auth(complete).await);
+        let first_key = FirstKey {
+            provider_key: Some(ProviderKey { provider: "claude".into(), ..Default::default() }),
+            secret: Some(api_key(&secret)),
+            ..Default::default()
+        };
+        let create = CreateWorkspaceRequest {
+            workspace_id: "first".into(),
+            workspace: Some(Workspace::default()),
+            first_key: Some(first_key),
+            ..Default::default()
+        };
+        self.keep(fleet.workspaces().create_workspace(create).await);
+        self.create_labelled().await; // purging has emptied the write-ahead log, which is to be searched
+    }
+
+    async fn replace_with(&mut self, name: &str, secret: &str) {
+        let request = ReplaceProviderKeySecretRequest {
+            name: name.to_owned(),
+            secret: Some(api_key(secret)),
+            verification: Verification::Skip.into(),
+            request_id: Uuid::now_v7().to_string(),
+            ..Default::default()
+        };
+        assert!(self.keep(self.fleet.key_vault().replace_provider_key_secret(request).await).is_some());
+    }
+
+    /// Secrets that leaked: one that some keys have, one of another form, and with a reason that tells it.
+    async fn lose(&mut self, secret: &str) {
+        for (secret, reason, accepted) in [
+            (secret.to_owned(), format!("found {secret}"), false),
+            (format!("{secret} "), String::new(), false),
+            (format!("{secret}-unknown"), "unknown".to_owned(), true),
+            (secret.to_owned(), "found".to_owned(), true),
+        ] {
+            let leaked = RevokeLeakedSecretRequest {
+                secret: Some(api_key(&secret)),
+                reason,
+                request_id: Uuid::now_v7().to_string(),
+            };
+            let answer = self.fleet.key_vault().revoke_leaked_secret(self.with_id(leaked)).await;
+            assert_eq!(self.keep(answer).is_some(), accepted);
+        }
+        let user = RevokeUserKeysRequest { parent: secret.to_owned(), reason: secret.to_owned(), ..Default::default() };
+        self.refused("user", self.fleet.key_vault().revoke_user_keys(user).await);
+    }
+
+    /// Shows, lists, tests, revokes and purges every key.
     pub(super) async fn end_keys(&mut self) {
         let fleet = self.fleet;
         let list = ListProviderKeysRequest { parent: WORKSPACE.into(), page_size: 500, ..Default::default() };
@@ -210,10 +311,22 @@ impl Calls<'_> {
         assert!(listed.provider_keys.len() > 20);
         for ProviderKey { name, .. } in listed.provider_keys {
             self.keep(fleet.key_vault().get_provider_key(GetProviderKeyRequest { name: name.clone() }).await);
-            self.keep(fleet.key_vault().test_provider_key(TestProviderKeyRequest { name: name.clone() }).await);
-            let revoke = RevokeProviderKeyRequest { name: name.clone(), reason: "done".into() };
+            self.keep(
+                fleet
+                    .key_vault()
+                    .test_provider_key(TestProviderKeyRequest { name: name.clone(), ..Default::default() })
+                    .await,
+            );
+            let revoke = RevokeProviderKeyRequest { name: name.clone(), reason: "done".into(), ..Default::default() };
             self.keep(fleet.key_vault().revoke_provider_key(revoke).await);
-            let again = fleet.key_vault().test_provider_key(TestProviderKeyRequest { name }).await;
+            self.keep(
+                fleet
+                    .key_vault()
+                    .purge_provider_key(PurgeProviderKeyRequest { name: name.clone(), ..Default::default() })
+                    .await,
+            );
+            let again =
+                fleet.key_vault().test_provider_key(TestProviderKeyRequest { name, ..Default::default() }).await;
             self.refused("a test of a revoked key", again);
         }
     }
@@ -222,6 +335,7 @@ impl Calls<'_> {
 fn service_account(provider: &str, json: String) -> CreateProviderKeyRequest {
     let mut request = create_request(WORKSPACE, provider, "");
     request.secret = Some(Secret { kind: Some(secret::Kind::ServiceAccountJson(json)) });
+    request.verification = Verification::Skip.into(); // a test would ask Google
     request
 }
 
@@ -235,6 +349,10 @@ fn text(request: &CreateProviderKeyRequest) -> String {
 
 fn key(request: &mut CreateProviderKeyRequest) -> &mut ProviderKey {
     request.provider_key.get_or_insert_default()
+}
+
+fn api_key(secret: &str) -> Secret {
+    Secret { kind: Some(secret::Kind::ApiKey(secret.to_owned())) }
 }
 
 fn some_name() -> String {

@@ -62,6 +62,16 @@ fn language_models() -> Vec<Case> {
         ),
         ("google", 400, json!({"error": {"status": "INVALID_ARGUMENT"}}), Nothing),
         ("vertex", 400, json!({"error": "invalid_grant"}), Invalid),
+        ("vertex", 400, json!({"error": "invalid_grant", "error_description": "Invalid JWT Signature."}), Invalid),
+        (
+            "vertex",
+            400,
+            json!({
+                "error": "invalid_grant",
+                "error_description": "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. Check your iat and exp values in the JWT claim."
+            }),
+            Nothing,
+        ),
         ("vertex", 401, json!({"error": "invalid_client"}), Invalid),
         ("vertex", 400, json!({"error": "invalid_request"}), Nothing),
         ("vertex", 200, json!({"access_token": "x"}), Valid),

@@ -62,6 +62,10 @@ struct KeyCell {
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct PolicyCell {
+    #[serde(default)]
+    byok_excluded: bool,
+    #[serde(default)]
+    allowed_providers: Vec<String>,
     consent: Option<String>,
     default_provider: Option<String>,
     default_model: Option<String>,
@@ -119,8 +123,9 @@ const VERDICTS: usize = {
         Verdict::Invalid | Verdict::Excluded | Verdict::WrongProvider | Verdict::WrongCategory => {}
         Verdict::ModelNotAllowed | Verdict::Unreadable | Verdict::NoCredential => {}
         Verdict::UnknownProvider | Verdict::NotPinned | Verdict::NoConsent => {}
+        Verdict::ProviderNotAllowed | Verdict::PlanRequired => {}
     }
-    15
+    17
 };
 
 fn rows() -> Vec<Row> {
@@ -141,7 +146,12 @@ impl Given {
         let mut keys: Vec<_> = (1..).zip(row.keys.iter().chain(&row.platform)).map(|(n, cell)| cell.key(n)).collect();
         let platform = keys.split_off(row.keys.len());
         let need = row.request.need(&names);
-        Self { names, workspace: WorkspaceView { policy: row.policy.policy(), keys }, platform, need }
+        Self {
+            names,
+            workspace: WorkspaceView { policy: row.policy.policy(), byok_excluded: row.policy.byok_excluded, keys },
+            platform,
+            need,
+        }
     }
 
     fn decide(&self, catalog: &Catalog, need: &Need) -> Decision<'_> {
@@ -251,8 +261,10 @@ impl PolicyCell {
     fn policy(&self) -> Policy {
         Policy {
             consent: self.consent.as_deref().map(consent).unwrap_or_default(),
+            allowed_providers: self.allowed_providers.iter().map(|p| provider(p)).collect(),
             default_provider: self.default_provider.as_deref().map(provider),
             default_model: self.default_model.as_deref().map(model),
+            ..Policy::default()
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Random workspaces, platforms and requests. Their words are few, so that most requests meet most rules.
 
+use proptest::bool::weighted;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -50,8 +51,8 @@ pub(super) fn catalog() -> &'static Catalog {
 
 /// Any world.
 pub(super) fn world() -> impl Strategy<Value = World> {
-    (vec(route_key(), 0..10), vec(route_key(), 0..4), policy(), need(), any::<(u16, u16, u16)>()).prop_map(
-        |(mut keys, mut platform, policy, mut need, tried)| {
+    (vec(route_key(), 0..10), vec(route_key(), 0..4), policy(), need(), any::<(u16, u16, u16)>(), weighted(0.1))
+        .prop_map(|(mut keys, mut platform, policy, mut need, tried, byok_excluded)| {
             let tried = tried.0 & tried.1 & tried.2; // an eighth of all keys
             for (number, key) in (1..).zip(keys.iter_mut().chain(&mut platform)) {
                 key.id = KeyId::new(uuid::Uuid::from_u128(number));
@@ -59,9 +60,8 @@ pub(super) fn world() -> impl Strategy<Value = World> {
             platform.iter_mut().for_each(|key| key.user = None);
             let ids = keys.iter().chain(&platform).map(|key| key.id);
             need.exclude = ids.zip(0..).filter(|(_, bit)| tried >> bit & 1 == 1).map(|(id, _)| id).collect();
-            World { workspace: WorkspaceView { policy, keys }, platform, need }
-        },
-    )
+            World { workspace: WorkspaceView { policy, byok_excluded, keys }, platform, need }
+        })
 }
 
 /// Any world whose request pins a key.
@@ -102,8 +102,16 @@ fn life() -> impl Strategy<Value = (KeyState, Option<OffsetDateTime>, Credential
 }
 
 fn policy() -> impl Strategy<Value = Policy> {
-    (select(&CONSENTS), option::of(provider()), option::of(model()))
-        .prop_map(|(consent, default_provider, default_model)| Policy { consent, default_provider, default_model })
+    let allowed = prop_oneof![3 => Just(Vec::new()), 1 => vec(provider(), 1..4)];
+    (select(&CONSENTS), allowed, option::of(provider()), option::of(model())).prop_map(
+        |(consent, allowed_providers, default_provider, default_model)| Policy {
+            consent,
+            allowed_providers,
+            default_provider,
+            default_model,
+            ..Policy::default()
+        },
+    )
 }
 
 /// What it excludes is for the caller to set.

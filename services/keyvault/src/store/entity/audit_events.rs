@@ -13,6 +13,7 @@ pub(in crate::store) struct Model {
     pub(in crate::store) action: String,
     pub(in crate::store) target: String,
     pub(in crate::store) actor: String,
+    pub(in crate::store) on_behalf_of: String,
     pub(in crate::store) peer: String,
     pub(in crate::store) request_id: String,
     pub(in crate::store) trace_id: String,

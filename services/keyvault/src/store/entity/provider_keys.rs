@@ -22,6 +22,7 @@ pub(in crate::store) struct Model {
     pub(in crate::store) state: String,
     pub(in crate::store) secret_version: i32,
     pub(in crate::store) sealed: Vec<u8>,
+    pub(in crate::store) workspace_key: i32,
     pub(in crate::store) fingerprint: Vec<u8>,
     pub(in crate::store) test_result: Option<String>,
     pub(in crate::store) test_detail: Option<String>,
@@ -35,6 +36,8 @@ pub(in crate::store) struct Model {
     pub(in crate::store) revoke_time: Option<i64>,
     pub(in crate::store) revoker: Option<String>,
     pub(in crate::store) revoke_reason: Option<String>,
+    pub(in crate::store) last_seq: i64,
+    pub(in crate::store) mac: Vec<u8>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -1,48 +1,48 @@
-//! The one write path.
+//! The one write path: one history, whoever writes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use claviger_core::key::Revocation;
+use claviger_crypto::{GENESIS, event_hash};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
 use super::*;
+use crate::store::entity::audit_events;
 
 const WRITERS: usize = 8;
 
-#[tokio::test]
-async fn a_slug_is_unique_among_its_owners_unrevoked_keys() {
-    let Opened { store, .. } = &Opened::new().await;
-    let first = key("workspaces/acme", "main");
-    put(store, &first).await.unwrap();
+both! {
+    a_slug_is_unique_among_its_owners_unrevoked_keys,
+    of_concurrent_writers_of_one_slug_one_wins,
+    commit_order_is_seq_order_and_the_chain_has_no_gap,
+    no_update_is_lost_between_replicas,
+    a_row_is_written_with_an_event_of_its_own_alone,
+}
+
+async fn a_slug_is_unique_among_its_owners_unrevoked_keys(place: Place) {
+    let Opened { store, place: _place, .. } = &place.open().await;
+    let first = put(store, &key("workspaces/acme", "main")).await.unwrap();
     let second = key("workspaces/acme", "main");
-    assert!(matches!(put(store, &second).await, Err(StoreError::SlugTaken)));
+    assert!(is_taken(&put(store, &second).await));
     for other in ["workspaces/acme/users/ann", "workspaces/acme/users/bob", "workspaces/other", "platform"] {
         put(store, &key(other, "main")).await.unwrap();
-        assert!(matches!(put(store, &key(other, "main")).await, Err(StoreError::SlugTaken)), "{other}");
+        assert!(is_taken(&put(store, &key(other, "main")).await), "{other}");
     }
     revoke(store, first).await;
     put(store, &second).await.unwrap();
-    assert!(matches!(put(store, &key("workspaces/acme", "main")).await, Err(StoreError::SlugTaken)));
+    assert!(is_taken(&put(store, &key("workspaces/acme", "main")).await));
 }
 
-async fn revoke(store: &Store, mut stored: StoredKey) {
-    stored.key.state = KeyState::Revoked;
-    stored.key.revocation = Some(Revocation { time: time(), actor: "test".into(), reason: String::new() });
-    let txn = store.begin().await.unwrap();
-    txn.update_key(&stored.key).await.unwrap();
-    txn.commit(created(&stored), Vec::new()).await.unwrap();
-}
-
-/// None of the racers looks at the slugs first: the index alone decides.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_concurrent_writers_of_one_slug_one_wins() {
-    let opened = Opened::new().await;
+/// None of the racers looks at the slugs first: the index alone decides. Half of them are another replica's.
+async fn of_concurrent_writers_of_one_slug_one_wins(place: Place) {
+    let opened = place.open().await;
+    let (other, _writer) = opened.place.replica().await;
     let barrier = Arc::new(Barrier::new(WRITERS));
     let mut race = JoinSet::new();
-    for _ in 0..WRITERS {
-        let (store, barrier) = (opened.store.clone(), barrier.clone());
+    for number in 0..WRITERS {
+        let store = if number % 2 == 0 { opened.store.clone() } else { other.clone() };
+        let barrier = barrier.clone();
         race.spawn(async move {
             barrier.wait().await;
             put(&store, &key("workspaces/acme", "main")).await
@@ -50,22 +50,22 @@ async fn of_concurrent_writers_of_one_slug_one_wins() {
     }
     let results = race.join_all().await;
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1, "{results:?}");
-    let lost = |result: &&Result<u64, StoreError>| matches!(result, Err(StoreError::SlugTaken));
-    assert_eq!(results.iter().filter(lost).count(), WRITERS - 1, "{results:?}");
+    assert_eq!(results.iter().filter(|result| is_taken(result)).count(), WRITERS - 1, "{results:?}");
     assert_eq!(opened.store.seq().await.unwrap(), 1, "a loser leaves no event");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn commit_order_is_seq_order() {
+/// Through two replicas at once.
+async fn commit_order_is_seq_order_and_the_chain_has_no_gap(place: Place) {
     const EACH: usize = 10;
-    let opened = Opened::new().await;
+    let opened = place.open().await;
+    let (other, _writer) = opened.place.replica().await;
     let mut writers = JoinSet::new();
     for writer in 0..WRITERS {
-        let store = opened.store.clone();
+        let store = if writer % 2 == 0 { opened.store.clone() } else { other.clone() };
         writers.spawn(async move {
             let mut seqs = Vec::new();
             for n in 0..EACH {
-                seqs.push(put(&store, &key("workspaces/acme", &format!("k-{writer}-{n}"))).await.unwrap());
+                seqs.push(put(&store, &key("workspaces/acme", &format!("k-{writer}-{n}"))).await.unwrap().seq);
             }
             seqs
         });
@@ -74,42 +74,77 @@ async fn commit_order_is_seq_order() {
     assert!(each.iter().all(|seqs| seqs.is_sorted()), "a writer's later write has a later seq: {each:?}");
     let all: BTreeSet<u64> = each.into_iter().flatten().collect();
     let expected: Vec<u64> = (1..=(WRITERS * EACH) as u64).collect();
-    assert_eq!(Vec::from_iter(all), expected, "each commit has a seq of its own, without gaps");
-    // rowid counts inserts as they become durable
-    let stored: Vec<i64> = column(&opened.store.read, "SELECT seq FROM audit_events ORDER BY rowid").await;
-    assert_eq!(stored, Vec::from_iter(1..=(WRITERS * EACH) as i64));
-    let ends: Vec<Vec<u8>> = column(
-        &opened.store.read,
-        "SELECT hash FROM audit_head UNION SELECT hash FROM audit_events WHERE seq = (SELECT seq FROM audit_head)",
-    )
-    .await;
-    assert_eq!(ends.len(), 1, "the head is the last event");
+    assert_eq!(Vec::from_iter(all), expected, "each write has a seq of its own, without gaps");
+    assert_chain(&opened).await;
 }
 
-#[tokio::test]
-async fn a_dropped_write_leaves_nothing_and_blocks_no_one() {
-    let Opened { store, .. } = &Opened::new().await;
-    let dropped = key("workspaces/acme", "main");
-    let acme = dropped.key.name.owner.tenant.clone();
-    let txn = store.begin().await.unwrap();
-    txn.insert_workspace(&workspace("acme")).await.unwrap();
-    txn.insert_workspace_key(&acme, &workspace_key(), time()).await.unwrap();
-    txn.insert_key(&dropped).await.unwrap();
-    drop(txn);
-
-    let rows = store.tenant(&acme).await.unwrap();
-    assert_eq!((rows.seq, rows.workspace, rows.keys.len(), rows.workspace_keys.len()), (0, None, 0, 0));
-    assert_eq!(put(store, &dropped).await.unwrap(), 1);
+/// Every event has the hash of its content behind the one before, and the head is the last.
+async fn assert_chain(opened: &Opened) {
+    let mut last = (0, GENESIS.to_vec());
+    for row in opened.raw.rows::<audit_events::Model>("SELECT * FROM audit_events ORDER BY seq").await {
+        assert_eq!(row.seq, last.0 + 1);
+        let texts = [
+            &row.tenant,
+            &row.action,
+            &row.target,
+            &row.actor,
+            &row.on_behalf_of,
+            &row.peer,
+            &row.request_id,
+            &row.trace_id,
+            &row.details,
+        ];
+        let (seq, time) = (row.seq.to_be_bytes(), row.event_time.to_be_bytes());
+        let fields: Vec<&[u8]> = [&seq[..], &time[..]].into_iter().chain(texts.map(String::as_bytes)).collect();
+        assert_eq!(row.hash, event_hash(&last.1.try_into().unwrap(), &fields), "event {}", row.seq);
+        last = (row.seq, row.hash);
+    }
+    assert_eq!(opened.raw.column::<i64>("SELECT seq FROM audit_head").await, [last.0]);
+    assert_eq!(opened.raw.column::<Vec<u8>>("SELECT hash FROM audit_head").await, [last.1]);
 }
 
-#[tokio::test]
-async fn a_failed_write_among_good_ones_takes_all_of_its_own_back() {
-    let Opened { store, .. } = &Opened::new().await;
-    put(store, &key("workspaces/acme", "main")).await.unwrap();
-    let txn = store.begin().await.unwrap();
-    txn.insert_key(&key("workspaces/acme", "second")).await.unwrap();
-    assert!(matches!(txn.insert_key(&key("workspaces/acme", "main")).await, Err(StoreError::SlugTaken)));
-    drop(txn);
-    assert_eq!(store.slugs(&owner("workspaces/acme")).await.unwrap(), ["main"]);
-    assert_eq!(store.seq().await.unwrap(), 1);
+/// Each writer reads a number and writes the next one, in one job.
+async fn no_update_is_lost_between_replicas(place: Place) {
+    const EACH: i32 = 10;
+    let opened = place.open().await;
+    let (other, _writer) = opened.place.replica().await;
+    let stored = put(&opened.store, &key("workspaces/acme", "main")).await.unwrap();
+    let mut writers = JoinSet::new();
+    for number in 0..WRITERS {
+        let store = if number % 2 == 0 { opened.store.clone() } else { other.clone() };
+        let name = stored.key.name.clone();
+        writers.spawn(async move {
+            for _ in 0..EACH {
+                let name = name.clone();
+                let add = store.write(move |txn| {
+                    Box::pin(async move {
+                        let mut stored = txn.key(&name).await?.unwrap();
+                        assert!(stored.intact);
+                        stored.key.priority += 1;
+                        let stamp = txn.record(&of_key(&stored, Action::KeyUpdated)).await?;
+                        Ok(txn.update_key(&mut stored, &stamp).await?)
+                    })
+                });
+                add.await.unwrap();
+            }
+        });
+    }
+    writers.join_all().await;
+    let stored = opened.store.key(&stored.key.name).await.unwrap().unwrap();
+    assert_eq!((stored.key.priority, stored.intact), (EACH * WRITERS as i32, true));
+    assert_chain(&opened).await;
+}
+
+async fn a_row_is_written_with_an_event_of_its_own_alone(place: Place) {
+    let Opened { store, place: _place, .. } = &place.open().await;
+    let (mut one, other) = (key("workspaces/acme", "one"), key("workspaces/acme", "other"));
+    let name = one.key.name.clone();
+    let job = store.write(move |txn| {
+        Box::pin(async move {
+            let stamp = txn.record(&of_key(&other, Action::KeyCreated)).await?;
+            Ok(txn.insert_key(&mut one, &stamp).await?)
+        })
+    });
+    assert_eq!(job.await.unwrap_err().reason, Reason::Internal);
+    assert_eq!((store.key(&name).await.unwrap(), store.seq().await.unwrap()), (None, 0));
 }

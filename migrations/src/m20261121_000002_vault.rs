@@ -1,7 +1,10 @@
 //! The first schema. Times are microseconds since 1970 (UTC), ids are text, sealed things and hashes are bytes.
+//!
+//! Rows with `last_seq` and `mac` are bound to their newest audit event: docs/audit.md says how.
 
 use sea_orm_migration::prelude::*;
-use sea_orm_migration::schema::{big_integer, binary, integer, string, text};
+use sea_orm_migration::schema::{big_integer, binary, boolean, integer, string, text};
+use sea_orm_migration::sea_orm::DbBackend;
 
 /// The first schema.
 #[derive(Debug, DeriveMigrationName)]
@@ -21,27 +24,48 @@ impl MigrationTrait for Migration {
             service_keys(),
             audit_head(),
             audit_events(),
+            audit_segments(),
             workspaces(),
+            agent_routes(),
+            session_bindings(),
             workspace_keys(),
             provider_keys(),
+            request_ids(),
         ] {
             manager.create_table(table).await?;
         }
-        manager.create_index(events_of_a_tenant()).await?;
-        manager.create_index(keys_of_a_tenant()).await?;
-        manager.create_index(keys_by_fingerprint()).await?;
+        for index in [
+            index("audit_events_tenant", "audit_events", &["tenant", "seq"]),
+            index("audit_events_target", "audit_events", &["target", "seq"]),
+            index("provider_keys_tenant", "provider_keys", &["tenant", "owner_user", "key_slug", "id"]),
+            index("provider_keys_fingerprint", "provider_keys", &["fingerprint"]),
+            index("workspace_keys_master_key", "workspace_keys", &["master_key"]),
+            index("session_bindings_expire_time", "session_bindings", &["expire_time"]),
+            index("request_ids_expire_time", "request_ids", &["expire_time"]),
+        ] {
+            manager.create_index(index).await?;
+        }
         // sea-query has no partial indexes on SQLite; both databases take this sentence
         let one_slug = "CREATE UNIQUE INDEX provider_keys_slug ON provider_keys (tenant, owner_user, key_slug) \
                         WHERE state NOT IN ('REVOKED', 'PURGED')";
         manager.get_connection().execute_unprepared(one_slug).await?;
+        if manager.get_database_backend() == DbBackend::Sqlite {
+            for trigger in KEEP_EVENTS {
+                manager.get_connection().execute_unprepared(trigger).await?;
+            }
+        }
         Ok(())
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         for table in [
+            "request_ids",
             "provider_keys",
             "workspace_keys",
+            "session_bindings",
+            "agent_routes",
             "workspaces",
+            "audit_segments",
             "audit_events",
             "audit_head",
             "service_keys",
@@ -53,6 +77,16 @@ impl MigrationTrait for Migration {
         Ok(())
     }
 }
+
+/// Events are never changed, and deleted only once they are in a sealed segment. PostgreSQL has roles for this: the
+/// service's own may only insert them (`claviger-keyvault migrate` grants it so).
+const KEEP_EVENTS: [&str; 2] = [
+    "CREATE TRIGGER audit_events_no_update BEFORE UPDATE ON audit_events \
+     BEGIN SELECT RAISE(ABORT, 'audit events are never changed'); END",
+    "CREATE TRIGGER audit_events_no_delete BEFORE DELETE ON audit_events \
+     WHEN NOT EXISTS (SELECT 1 FROM audit_segments WHERE OLD.seq BETWEEN first_seq AND last_seq) \
+     BEGIN SELECT RAISE(ABORT, 'audit events leave only by a sealed segment'); END",
+];
 
 /// One row: which history this database holds.
 fn vault() -> TableCreateStatement {
@@ -99,6 +133,7 @@ fn audit_events() -> TableCreateStatement {
         .col(string("action"))
         .col(string("target"))
         .col(string("actor"))
+        .col(string("on_behalf_of"))
         .col(string("peer"))
         .col(string("request_id"))
         .col(string("trace_id"))
@@ -106,16 +141,76 @@ fn audit_events() -> TableCreateStatement {
         .to_owned()
 }
 
+/// The parts of the log that were moved out of the database, sealed. `kept` is the SHA-256 over what stayed of them.
+fn audit_segments() -> TableCreateStatement {
+    Table::create()
+        .table("audit_segments")
+        .col(big_integer("first_seq").primary_key())
+        .col(big_integer("last_seq"))
+        .col(binary("first_hash"))
+        .col(binary("last_hash"))
+        .col(big_integer("kept_events"))
+        .col(binary("kept_digest"))
+        .col(binary("file_digest"))
+        .col(big_integer("create_time"))
+        .col(binary("mac"))
+        .to_owned()
+}
+
 fn workspaces() -> TableCreateStatement {
     Table::create()
         .table("workspaces")
         .col(string("id").primary_key())
+        .col(string("plan").null())
+        .col(boolean("read_only"))
+        .col(string("default_mode"))
         .col(string("fallback_consent"))
+        .col(text("allowed_providers"))
         .col(string("default_provider").null())
         .col(string("default_model").null())
         .col(big_integer("create_time"))
         .col(string("creator"))
         .col(big_integer("update_time"))
+        .col(big_integer("delete_time").null())
+        .col(big_integer("last_seq"))
+        .col(binary("mac"))
+        .to_owned()
+}
+
+fn agent_routes() -> TableCreateStatement {
+    Table::create()
+        .table("agent_routes")
+        .col(string("workspace"))
+        .col(string("agent"))
+        .col(string("mode"))
+        .col(string("provider").null())
+        .col(string("key_slug").null())
+        .col(string("model").null())
+        .col(string("fallback_consent").null())
+        .col(big_integer("create_time"))
+        .col(big_integer("update_time"))
+        .col(string("updater"))
+        .col(big_integer("last_seq"))
+        .col(binary("mac"))
+        .primary_key(Index::create().col("workspace").col("agent"))
+        .to_owned()
+}
+
+fn session_bindings() -> TableCreateStatement {
+    Table::create()
+        .table("session_bindings")
+        .col(string("workspace"))
+        .col(string("session"))
+        .col(string("key_slug"))
+        .col(string("owner_user").null())
+        .col(string("provider").null())
+        .col(string("model").null())
+        .col(big_integer("create_time"))
+        .col(string("creator"))
+        .col(big_integer("expire_time"))
+        .col(big_integer("last_seq"))
+        .col(binary("mac"))
+        .primary_key(Index::create().col("workspace").col("session"))
         .to_owned()
 }
 
@@ -151,6 +246,7 @@ fn provider_keys() -> TableCreateStatement {
         .col(string("state"))
         .col(integer("secret_version"))
         .col(binary("sealed"))
+        .col(integer("workspace_key"))
         .col(binary("fingerprint"))
         .col(string("test_result").null())
         .col(text("test_detail").null())
@@ -164,18 +260,26 @@ fn provider_keys() -> TableCreateStatement {
         .col(big_integer("revoke_time").null())
         .col(string("revoker").null())
         .col(string("revoke_reason").null())
+        .col(big_integer("last_seq"))
+        .col(binary("mac"))
         .to_owned()
 }
 
-fn events_of_a_tenant() -> IndexCreateStatement {
-    Index::create().name("audit_events_tenant").table("audit_events").col("tenant").col("seq").to_owned()
+/// First answers, for the requests that are sent again. Both the id and the body are keyed tags.
+fn request_ids() -> TableCreateStatement {
+    Table::create()
+        .table("request_ids")
+        .col(binary("id_tag").primary_key())
+        .col(binary("body_tag"))
+        .col(binary("answer"))
+        .col(big_integer("expire_time"))
+        .to_owned()
 }
 
-fn keys_of_a_tenant() -> IndexCreateStatement {
-    let index = Index::create().name("provider_keys_tenant").table("provider_keys").to_owned();
-    index.to_owned().col("tenant").col("owner_user").col("key_slug").col("id").to_owned()
-}
-
-fn keys_by_fingerprint() -> IndexCreateStatement {
-    Index::create().name("provider_keys_fingerprint").table("provider_keys").col("fingerprint").to_owned()
+fn index(name: &'static str, table: &'static str, columns: &[&'static str]) -> IndexCreateStatement {
+    let mut index = Index::create().name(name).table(table).to_owned();
+    for column in columns {
+        index.col(*column);
+    }
+    index
 }

@@ -1,0 +1,108 @@
+//! Use-cases over a real database, without a wire and without asking providers.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod policy;
+mod replay;
+mod slugs;
+
+use claviger_core::catalog::EgressAllow;
+use claviger_core::command::{CreateKey, KeyChanges, NewKey, UpdateKey, Verification};
+use claviger_core::ids::{Owner, Tenant};
+use claviger_core::secret::Secret;
+use claviger_core::workspace::Policy;
+use claviger_crypto::Keyring;
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::store::{Database, Location, Prepared};
+use crate::usecase::custody::CustodyError;
+use crate::usecase::workspaces::record;
+use crate::usecase::{Answer, Call, now};
+use crate::verify::{Client, Egress, Outbound};
+
+/// A vault in this process.
+struct Vault {
+    keys: Keys,
+    _folder: TempDir,
+}
+
+impl Vault {
+    async fn open(plans: &str) -> Self {
+        let _already = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
+        let folder = tempfile::tempdir().unwrap();
+        let location = Location::Sqlite(folder.path().join("keyvault.db"));
+        let keyring = Keyring::generate("2026-11-21T00:00:00Z").unwrap();
+        let database = Database::open(&location, Prepared::ByItself, |_| Ok::<_, CustodyError>(())).await.unwrap();
+        let (custody, rows) = Custody::load(keyring, &database, now()).await.unwrap();
+        let (store, writer) = database.into_store(rows);
+        tokio::spawn(writer.run(CancellationToken::new()));
+        let catalog = Arc::new(Catalog::builtin().unwrap());
+        let client = Client::new(Egress::new(EgressAllow::default()), &Outbound::default()).unwrap();
+        let verifier = Verifier::new(catalog.clone(), client);
+        let plans = Arc::new(Plans::parse(plans).unwrap());
+        let keys = Keys::new(store, Arc::new(custody), catalog, verifier, plans, true);
+        Self { keys, _folder: folder }
+    }
+
+    async fn create(&self, new: NewKey) -> StoredKey {
+        done(self.keys.create(CreateKey { key: new, validate_only: false }, by("ann")).await).stored
+    }
+
+    /// Writes acme's policy.
+    async fn set_policy(&self, policy: Policy) {
+        let acme = Tenant::parse("workspaces/acme").unwrap();
+        let workspace = record(acme.workspace().unwrap().clone(), policy, now(), &origin("ann"));
+        let written = self.keys.store.write(move |txn| {
+            Box::pin(async move {
+                let details = Vec::new();
+                let told = event(now(), &acme, Action::WorkspaceUpdated, acme.to_string(), &origin("ann"), details);
+                let stamp = txn.record(&told).await?;
+                Ok(txn.put_workspace(&workspace, &stamp).await?)
+            })
+        });
+        written.await.unwrap();
+    }
+}
+
+fn origin(actor: &str) -> Origin {
+    Origin { actor: actor.to_owned(), ..Origin::vault() }
+}
+
+fn by<T: Send + 'static>(actor: &str) -> Call<T> {
+    Call::new(origin(actor))
+}
+
+/// What a call did, as it was not done before.
+fn done<T>(answer: Result<Answer<T>, Fault>) -> T {
+    match answer.unwrap() {
+        Answer::New(value, _) => value,
+        Answer::Again(_) => unreachable!("the call was done before"),
+    }
+}
+
+fn secret() -> Secret {
+    Secret::ApiKey(format!("sk-ant-api03-{}{}", uuid::Uuid::now_v7().simple(), uuid::Uuid::now_v7().simple()).into())
+}
+
+fn new(owner: &str, slug: Option<&str>) -> NewKey {
+    NewKey {
+        owner: Owner::parse(owner).unwrap(),
+        provider: ProviderId::parse("anthropic").unwrap(),
+        slug: slug.map(|slug| claviger_core::ids::KeySlug::parse(slug).unwrap()),
+        label: String::new(),
+        priority: 0,
+        base_url: None,
+        location: None,
+        allowed_models: Vec::new(),
+        expire_time: None,
+        disabled: false,
+        secret: secret(),
+        verification: Verification::Skip,
+    }
+}
+
+fn relabel(name: &KeyName) -> UpdateKey {
+    let changes = KeyChanges { label: Some("x".to_owned()), ..KeyChanges::default() };
+    UpdateKey { name: name.clone(), changes, etag: None }
+}

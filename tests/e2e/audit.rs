@@ -1,0 +1,8 @@
+//! The audit log over the wire and by command: listed, exported, verified, sealed, on both databases.
+
+mod export;
+mod head;
+mod list;
+mod seal;
+pub(crate) mod stage;
+mod verify;
