@@ -58,7 +58,7 @@ def pods(objects):
             out.append((name, obj["metadata"], obj["spec"]))
         elif "template" in obj.get("spec", {}):
             template = obj["spec"]["template"]
-            out.append((name, template["metadata"], template["spec"]))
+            out.append((name, template.get("metadata", {}), template["spec"]))
     assert out, "no pods rendered"
     return out
 

@@ -78,12 +78,26 @@ def test_statefulset_names_a_headless_service(objects):
         assert one(objects, "Service", obj["spec"]["serviceName"])["spec"]["clusterIP"] == "None"
 
 
-def test_disruption_budget_is_about_routing(objects, values):
-    budgets = of_kind(objects, "PodDisruptionBudget")
-    assert len(budgets) == (0 if values == "bare" else 1)
-    for budget in budgets:
-        assert selected(objects, budget["spec"]["selector"]) == {"routing"}
-        assert budget["spec"]["maxUnavailable"] == {"closed": "25%", "full": 2}.get(values, 1)
+def test_disruption_budgets_are_about_what_has_several_pods(objects, values):
+    """Routing's, and keyvault's where it has several: a budget of the one pod of a file would only hold up its node's drain."""
+    about = {next(iter(selected(objects, budget["spec"]["selector"]))): budget["spec"]
+             for budget in of_kind(objects, "PodDisruptionBudget")}
+    assert all(len(selected(objects, spec["selector"])) == 1 for spec in about.values())
+    assert set(about) == {"bare": set(), "postgres": {"keyvault", "routing"}}.get(values, {"routing"})
+    for component, spec in about.items():
+        assert spec["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+        assert spec["maxUnavailable"] == {"closed": "25%", "full": 2}.get(values, 1), component
+
+
+@pytest.mark.parametrize(("setting", "expected"), [
+    ("keyvault.podDisruptionBudget.maxUnavailable=2", 2),
+    ("keyvault.podDisruptionBudget.enabled=false", None),
+    ("keyvault.replicas=1", None),
+])
+def test_keyvault_s_disruption_budget_comes_from_the_values(setting, expected):
+    budgets = [budget["spec"]["maxUnavailable"] for budget in of_kind(render("postgres", "--set", setting), "PodDisruptionBudget")
+               if budget["metadata"]["name"] == "claviger-keyvault"]
+    assert budgets == ([] if expected is None else [expected])
 
 
 def test_monitors_find_one_metrics_port(objects, values):
@@ -168,3 +182,23 @@ def test_the_database_server_is_reached_by_those_who_use_it():
     assert not rules(found["routing"], "egress", 6432)
     assert set().union(*(ports(rule) for rule in found["migrate"]["egress"])) == DNS | {(6432, "TCP")}
     assert not found["migrate"].get("ingress")
+
+
+def hook(obj):
+    notes = obj["metadata"]["annotations"]
+    deleted = set(notes["helm.sh/hook-delete-policy"].split(","))
+    return set(notes["helm.sh/hook"].split(",")), int(notes.get("helm.sh/hook-weight", 0)), deleted
+
+
+def test_the_migration_s_policy_is_there_before_the_migration():
+    """Else, in an upgrade, default-deny and the policy of the release before are what the Job runs under."""
+    objects = render("postgres")
+    job, policy = (one(objects, kind, "claviger-migrate") for kind in ("Job", "NetworkPolicy"))
+    assert matches(policy["spec"]["podSelector"], job["spec"]["template"]["metadata"]["labels"])
+    (when, weight, deleted), (policy_when, policy_weight, policy_deleted) = hook(job), hook(policy)
+    assert policy_when == when == {"pre-install", "pre-upgrade"}
+    assert policy_weight < weight
+    # Helm tracks no hook: what is not deleted is in the way of the next one, and left behind by an uninstall.
+    assert policy_deleted == deleted == {"before-hook-creation", "hook-succeeded"}
+    others = [obj for obj in objects if obj not in (job, policy)]
+    assert not [obj for obj in others if "helm.sh/hook" in obj["metadata"].get("annotations", {})]

@@ -266,12 +266,26 @@ def test_scheduling_and_annotations_reach_the_pods():
         assert metadata["labels"]["team"] == "keys"
 
 
-def test_routing_spreads_by_default():
-    spec = one(render("minimal"), "Deployment", "claviger-routing")["spec"]
-    assert spec["replicas"] == 2
-    pod = spec["template"]
+@pytest.mark.parametrize(("values", "kind", "name"), [
+    ("minimal", "Deployment", "claviger-routing"),
+    ("postgres", "Deployment", "claviger-routing"),
+    ("postgres", "StatefulSet", "claviger-keyvault"),
+])
+def test_several_pods_spread_by_default(values, kind, name):
+    spec = one(render(values), kind, name)["spec"]
+    assert spec["replicas"] > 1
     keys = []
-    for constraint in pod["spec"]["topologySpreadConstraints"]:
+    for constraint in spec["template"]["spec"]["topologySpreadConstraints"]:
         keys.append(constraint["topologyKey"])
         assert constraint["labelSelector"] == spec["selector"]
+        assert constraint["whenUnsatisfiable"] == "ScheduleAnyway"
+        # A StatefulSet's pods do not have the label.
+        assert constraint.get("matchLabelKeys") == (["pod-template-hash"] if kind == "Deployment" else None)
     assert keys == ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
+
+
+def test_one_vault_alone_is_not_spread_unless_the_values_say_so():
+    for extra in ([], ["--set", "keyvault.topologySpreadConstraints[0].topologyKey=zone"]):
+        pod = one(render("minimal", *extra), "StatefulSet", "claviger-keyvault")["spec"]["template"]["spec"]
+        keys = [constraint["topologyKey"] for constraint in pod.get("topologySpreadConstraints", [])]
+        assert keys == (["zone"] if extra else [])

@@ -7,7 +7,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from chart import CHART, VALUE_SETS, VALUES, helm, of_kind, one, parse, render
+from chart import CHART, ROOT, VALUE_SETS, VALUES, helm, of_kind, one, parse, pods, render
 
 # The oldest release that Chart.yaml admits, and the newest known one.
 KUBERNETES = ["1.30", "1.37"]
@@ -221,3 +221,34 @@ def test_existing_claim_replaces_the_template():
     assert "volumeClaimTemplates" not in spec
     data = [v for v in spec["template"]["spec"]["volumes"] if v["name"] == "data"]
     assert data == [{"name": "data", "persistentVolumeClaim": {"claimName": "mine"}}]
+
+
+def test_the_documented_job_is_valid_and_finds_what_the_chart_s_pods_find():
+    text = (ROOT / "docs" / "operations.md").read_text()
+    jobs = [parse(block) for block in re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)]
+    assert len(jobs) == 1
+    for version in KUBERNETES:
+        kubernetes_validate.validate(jobs[0][0], version, strict=True)
+    (_, _, job), = pods(jobs[0])
+    chart = one(render("postgres"), "StatefulSet", "claviger-keyvault")["spec"]["template"]["spec"]
+    own, theirs = job["containers"][0], chart["containers"][0]
+    assert job["securityContext"].items() <= chart["securityContext"].items()
+    assert own["securityContext"] == theirs["securityContext"]
+    file = {"name": "CLAVIGER_MASTER_KEY_FILE", "value": "/etc/claviger/master/master.key"}
+    assert file in own["env"] and file in theirs["env"]
+    for container in (own, theirs):
+        assert {"name": "master-key", "mountPath": "/etc/claviger/master", "readOnly": True} in container["volumeMounts"]
+    assert {mount["name"] for mount in own["volumeMounts"]} == {volume["name"] for volume in job["volumes"]}
+    key = [volume["secret"] for volume in job["volumes"] if volume["name"] == "master-key"]
+    assert key == [volume["secret"] for volume in chart["volumes"] if volume["name"] == "master-key"]
+
+
+def test_the_documented_way_to_shut_callers_out_does():
+    out = ["--set", "keyvault.replicas=1", "--set", "routing.replicas=0", "--set-json", "networkPolicy.keyvault.clients=[]"]
+    text = (ROOT / "docs" / "operations.md").read_text()
+    assert " ".join(out) in re.sub(r"\s*\\\n\s*", " ", text).replace("'", "")
+    objects = render("full", *out)
+    assert one(objects, "Deployment", "vault-routing")["spec"]["replicas"] == 0
+    policy = one(objects, "NetworkPolicy", "vault-keyvault")["spec"]
+    callers = [rule["from"] for rule in policy["ingress"] if {"port": 50051, "protocol": "TCP"} in rule["ports"]]
+    assert [[set(peer) for peer in rule] for rule in callers] == [[{"podSelector"}]], "routing alone, which has no pod"

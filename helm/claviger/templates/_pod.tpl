@@ -24,6 +24,41 @@ affinity: {{- toYaml . | nindent 2 }}
 securityContext: {{- include "claviger.podSecurity" . | nindent 2 }}
 {{- end -}}
 
+{{/* Where pods go: as the values say, or else over zones and nodes as far as possible. matchLabelKeys is for a Deployment, whose
+old pods are beside the new ones during a rollout. Takes root, component and perhaps matchLabelKeys. */}}
+{{- define "claviger.spread" -}}
+{{- with (index .root.Values .component).topologySpreadConstraints -}}
+{{ toYaml . }}
+{{- else -}}
+{{- $ctx := . -}}
+{{- range list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
+- maxSkew: 1
+  topologyKey: {{ . }}
+  whenUnsatisfiable: ScheduleAnyway
+  {{- with $ctx.matchLabelKeys }}
+  matchLabelKeys: {{- toYaml . | nindent 4 }}
+  {{- end }}
+  labelSelector:
+    matchLabels: {{- include "claviger.selectorLabels" $ctx | nindent 6 }}
+{{- end }}
+{{- end -}}
+{{- end -}}
+
+{{/* Bounds what drains may take away at once. Takes root and component. */}}
+{{- define "claviger.disruptionBudget" -}}
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata:
+  name: {{ include "claviger.componentName" . }}
+  labels: {{- include "claviger.labels" . | nindent 4 }}
+spec:
+  maxUnavailable: {{ (index .root.Values .component).podDisruptionBudget.maxUnavailable }}
+  # A pod that is not ready anyway must not keep a node from draining.
+  unhealthyPodEvictionPolicy: AlwaysAllow
+  selector:
+    matchLabels: {{- include "claviger.selectorLabels" . | nindent 6 }}
+{{- end -}}
+
 {{/* preStop, then grace, then ten seconds to close files: the kubelet's SIGKILL comes last. */}}
 {{- define "claviger.terminationSeconds" -}}
 {{- add .Values.shutdown.preStopSeconds .Values.shutdown.graceSeconds 10 -}}
