@@ -5,7 +5,7 @@ CARGO ?= cargo
 PYTEST := .tools/venv/bin/pytest -q -p no:cacheprovider
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rust test-model test-tools bench-rewrap lint fmt build tools postgres preflight breaking clean
+.PHONY: help run test test-rust test-model test-tools bench-store bench-rewrap lint fmt build tools postgres preflight breaking clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,7 +18,7 @@ test: preflight tools test-rust test-tools ## Set up what the tests need, and ru
 
 test-rust: ## The Rust tests, end to end with both services as processes
 	@scripts/postgres.sh start
-	@trap 'scripts/postgres.sh stop' EXIT; echo '$(CARGO) test --workspace --locked'; $(CARGO) test --workspace --locked
+	@trap 'scripts/postgres.sh stop' EXIT; scripts/preflight.sh tests && echo '$(CARGO) test --workspace --locked' && $(CARGO) test --workspace --locked
 
 test-model: ## The vault against a plain model of it, 100,000 random sequences on each database (CASES=n for another number)
 	@scripts/postgres.sh start
@@ -34,6 +34,10 @@ lint: preflight tools ## Formatting, clippy, protos, dependencies
 	scripts/buf.sh lint
 	scripts/buf.sh breaking
 	scripts/deny.sh
+
+bench-store: ## Creates a second on SQLite and PostgreSQL, as a ratio to the bare transaction
+	@scripts/postgres.sh start
+	@trap 'scripts/postgres.sh stop' EXIT; $(CARGO) run --release --locked -p claviger-benches --bin bench-store
 
 bench-rewrap: ## Measure a rotation of 100,000 keys under load, on SQLite and on PostgreSQL
 	@scripts/postgres.sh start

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Says what this machine lacks to build the project: one line for each missing thing and how to get it.
-# Exits 1 if anything is missing.
+# Says what this machine lacks to build the project, or with `tests` to test it: one line for each missing thing and how to
+# get it. Exits 1 if anything is missing.
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -55,6 +55,21 @@ check_cc() {
     lack "a C compiler (cc): apt-get install build-essential, dnf install gcc, or xcode-select --install"
 }
 
-check_rust
-check_cc
+# Tests make backups with the databases' own tools. scripts/postgres.sh sees to the server.
+check_databases() {
+    command -v sqlite3 >/dev/null 2>&1 || lack "sqlite3: apt-get install sqlite3, dnf install sqlite, or brew install sqlite"
+    for tool in pg_dump pg_restore; do
+        command -v "$tool" >/dev/null 2>&1 ||
+            lack "$tool: apt-get install postgresql-client, dnf install postgresql, or brew install postgresql"
+    done
+}
+
+case "${1:-}" in
+    '')
+        check_rust
+        check_cc
+        ;;
+    tests) check_databases ;;
+    *) printf 'usage: scripts/preflight.sh [tests]\n' >&2; exit 2 ;;
+esac
 exit "$missing"

@@ -141,7 +141,8 @@ fn audit_events() -> TableCreateStatement {
         .to_owned()
 }
 
-/// The parts of the log that were moved out of the database, sealed. `kept` is the SHA-256 over what stayed of them.
+/// The parts of the log that were moved out of the database, sealed. `kept_events` of each stayed, and `kept_digest` is the
+/// hash over those.
 fn audit_segments() -> TableCreateStatement {
     Table::create()
         .table("audit_segments")
@@ -265,7 +266,7 @@ fn provider_keys() -> TableCreateStatement {
         .to_owned()
 }
 
-/// First answers, for the requests that are sent again. Both the id and the body are keyed tags.
+/// First answers, for the requests that are sent again. Both the id and the body are keyed tags; `mac` seals the row.
 fn request_ids() -> TableCreateStatement {
     Table::create()
         .table("request_ids")
@@ -273,6 +274,7 @@ fn request_ids() -> TableCreateStatement {
         .col(binary("body_tag"))
         .col(binary("answer"))
         .col(big_integer("expire_time"))
+        .col(binary("mac"))
         .to_owned()
 }
 

@@ -3,6 +3,7 @@
 mod export;
 mod head;
 mod list;
+mod origin;
 mod seal;
 pub(crate) mod stage;
 mod verify;

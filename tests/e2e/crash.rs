@@ -1,6 +1,7 @@
 //! kill -9 in the middle of writes: what was acknowledged is there, and nothing is there by half.
 
 pub(crate) mod chain;
+mod replaced;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -12,7 +12,8 @@ use claviger_crypto::{Handshake, Keyring, RecordContext};
 use claviger_keyvault::master_key;
 use claviger_keyvault::store::{Database as Opened, Location, Prepared, Store};
 use claviger_keyvault::usecase::custody::{self, Custody};
-use claviger_keyvault::usecase::{feed::Feed, keys::Keys};
+use claviger_keyvault::usecase::feed::Feed;
+use claviger_keyvault::usecase::keys::{Keys, LiveTests};
 use claviger_keyvault::verify::{Client, Egress, Outbound, Tokens, Verifier};
 
 use sea_orm::{ConnectOptions, ConnectionTrait, Database as Orm, DatabaseConnection, QueryResult, Statement};
@@ -109,7 +110,8 @@ impl Inside {
         let client = Client::new(Egress::new(EgressAllow::default()), &Outbound::default()).unwrap();
         let verifier = Verifier::new(catalog.clone(), client);
         let tokens = Tokens::new(verifier.clone());
-        let keys = Keys::new(store.clone(), custody.clone(), catalog, verifier, plans.clone(), true);
+        let keys =
+            Keys::new(store.clone(), custody.clone(), catalog, verifier, plans.clone(), true, LiveTests::default());
         Self { store: store.clone(), feed: Feed::new(store, custody, plans, tokens), keys }
     }
 

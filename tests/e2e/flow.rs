@@ -4,6 +4,7 @@ mod accounts;
 mod life;
 mod listing;
 mod owners;
+mod proxy;
 mod resolve;
 mod secrets;
 mod verify;

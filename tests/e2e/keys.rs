@@ -1,6 +1,7 @@
 //! Keys over their whole life: changed, replaced, put in order, revoked, purged; alone, again and at once.
 
 mod connect;
+mod gone;
 mod listing;
 mod order;
 mod purge;

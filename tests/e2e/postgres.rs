@@ -4,6 +4,7 @@ mod backup;
 mod connection;
 mod load;
 mod location;
+mod mix;
 mod replicas;
 mod roles;
 

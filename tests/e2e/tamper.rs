@@ -3,6 +3,7 @@
 mod every_edit;
 mod seeded;
 mod stored;
+mod together;
 
 use claviger_core::audit::Origin;
 use claviger_core::command::{CreateKey, NewKey, TestKey, Verification};

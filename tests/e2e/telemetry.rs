@@ -5,8 +5,9 @@ mod observe;
 use std::time::{Duration, Instant};
 
 use claviger_proto::keyvault_v1::GetProviderKeyRequest;
+use claviger_proto::routing_v1::ResolveKeyRequest;
 use claviger_tests::fleet::{create_request, environment, resolve_request};
-use claviger_tests::{Fleet, Options, Process, audit, key, wire};
+use claviger_tests::{Fleet, Options, Process, audit, key, reason, wire};
 use mock_collector::{MockServer, Protocol, ServerHandle};
 use serde_json::Value;
 use tonic::Request;
@@ -179,4 +180,27 @@ async fn access_lines(process: &Process, method: &str, count: usize) -> Vec<Valu
         assert!(start.elapsed() < Duration::from_secs(2), "{found:#?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Each resolve meets the key again, and there may be thousands a second.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_cannot_be_used_is_logged_once_a_minute() {
+    let fleet = Fleet::start().await.unwrap();
+    let mut bad = Vec::new();
+    for owner in ["workspaces/one", "workspaces/two"] {
+        bad.push(fleet.create(owner, "anthropic", &key("good")).await.unwrap().uid);
+    }
+    let alter = "UPDATE provider_keys SET label = 'x'";
+    claviger_tests::database::alter(&fleet.database(), alter).await.unwrap();
+    for owner in ["workspaces/one", "workspaces/one", "workspaces/one", "workspaces/two"] {
+        let pin = ResolveKeyRequest { key_slug: "anthropic".into(), ..resolve_request(owner) };
+        assert_eq!(reason(&fleet.resolve(pin).await.unwrap_err()), "KEY_UNREADABLE");
+    }
+    let told = |uid: &str| lines(&fleet.vault.log()).iter().filter(|line| line["fields"]["key"] == uid).count();
+    let start = Instant::now();
+    while told(&bad[1]) == 0 {
+        assert!(start.elapsed() < Duration::from_secs(10), "{}", fleet.vault.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!((told(&bad[0]), told(&bad[1])), (1, 1));
 }

@@ -87,7 +87,7 @@ fn route_deletion(workspace: &str, agent: &str) -> kv::DeleteAgentRouteRequest {
 }
 
 /// A session's binding to a key.
-fn binding(workspace: &str, session: &str, slug: &str) -> kv::SessionBinding {
+pub(crate) fn binding(workspace: &str, session: &str, slug: &str) -> kv::SessionBinding {
     let name = format!("workspaces/{workspace}/sessions/{session}/binding");
     kv::SessionBinding { name, key_slug: slug.to_owned(), ..Default::default() }
 }
@@ -96,7 +96,7 @@ fn bind_request(binding: kv::SessionBinding) -> kv::BindSessionRequest {
     kv::BindSessionRequest { session_binding: Some(binding), ..Default::default() }
 }
 
-async fn bind(fleet: &Fleet, binding: kv::SessionBinding) -> Result<kv::SessionBinding, Status> {
+pub(crate) async fn bind(fleet: &Fleet, binding: kv::SessionBinding) -> Result<kv::SessionBinding, Status> {
     Ok(fleet.workspaces().bind_session(bind_request(binding)).await?.into_inner())
 }
 
@@ -109,7 +109,7 @@ fn unbind_request(workspace: &str, session: &str) -> kv::UnbindSessionRequest {
     kv::UnbindSessionRequest { name: binding(workspace, session, "").name, ..Default::default() }
 }
 
-async fn unbind(fleet: &Fleet, workspace: &str, session: &str) -> Result<kv::UnbindSessionResponse, Status> {
+pub(crate) async fn unbind(fleet: &Fleet, workspace: &str, session: &str) -> Result<kv::UnbindSessionResponse, Status> {
     Ok(fleet.workspaces().unbind_session(unbind_request(workspace, session)).await?.into_inner())
 }
 

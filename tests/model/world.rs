@@ -15,7 +15,7 @@ use claviger_keyvault::store::{Database, Location, Prepared};
 use claviger_keyvault::usecase::audit::Audit;
 use claviger_keyvault::usecase::custody::{self, Custody};
 use claviger_keyvault::usecase::feed::Feed;
-use claviger_keyvault::usecase::keys::Keys;
+use claviger_keyvault::usecase::keys::{Keys, LiveTests};
 use claviger_keyvault::usecase::workspaces::Workspaces;
 use claviger_keyvault::verify::{Client, Egress, Outbound, Tokens, Verifier};
 use futures::StreamExt;
@@ -45,7 +45,15 @@ impl World {
         let client = Client::new(Egress::new(EgressAllow::default()), &Outbound::default()).unwrap();
         let verifier = Verifier::new(catalog.clone(), client);
         let tokens = Tokens::new(verifier.clone());
-        let keys = Keys::new(store.clone(), custody.clone(), catalog.clone(), verifier, plans.clone(), true);
+        let keys = Keys::new(
+            store.clone(),
+            custody.clone(),
+            catalog.clone(),
+            verifier,
+            plans.clone(),
+            true,
+            LiveTests::default(),
+        );
         let (mutations, show) = (Mutations::new(custody.clone()), Show::new(catalog.clone()));
         let workspaces = Workspaces::new(store.clone(), custody.clone(), catalog, keys.clone());
         Self {

@@ -28,9 +28,9 @@ def put(machine, name, says="", code=0):
     tool.chmod(0o755)
 
 
-def run(machine, **env):
+def run(machine, *arguments, **env):
     done = subprocess.run(
-        ["sh", str(machine / "scripts" / "preflight.sh")],
+        ["sh", str(machine / "scripts" / "preflight.sh"), *arguments],
         env={"PATH": str(machine / "bin"), **env}, capture_output=True, text=True, timeout=30, check=False,
     )
     assert done.stdout == ""
@@ -105,3 +105,23 @@ def test_the_real_manifest_is_understood(machine, root):
     code, lines = run(machine)
     assert code == 1
     assert "or newer (this is 1.0)" in lines[0]
+
+
+def test_what_the_tests_back_databases_up_with(machine):
+    tools = ["sqlite3", "pg_dump", "pg_restore"]
+    for tool in tools[:2]:
+        put(machine, tool)
+    assert run(machine, "tests") == (1, [
+        "missing: pg_restore: apt-get install postgresql-client, dnf install postgresql, or brew install postgresql",
+    ])
+    (machine / "bin" / "sqlite3").unlink()
+    put(machine, "pg_restore")
+    assert run(machine, "tests") == (1, [
+        "missing: sqlite3: apt-get install sqlite3, dnf install sqlite, or brew install sqlite",
+    ])
+    put(machine, "sqlite3")
+    assert run(machine, "tests") == (0, [])
+
+
+def test_another_word_is_refused(machine):
+    assert run(machine, "test") == (2, ["usage: scripts/preflight.sh [tests]"])

@@ -16,6 +16,8 @@ pub struct Event {
     pub actor: String,
     /// For whom.
     pub on_behalf_of: String,
+    /// From which address.
+    pub peer: String,
     /// The call's id.
     pub request_id: String,
     /// The trace that the call was part of.
@@ -31,8 +33,7 @@ pub struct Event {
 pub async fn events(database: &Path) -> anyhow::Result<Vec<Event>> {
     let url = format!("sqlite://{}?mode=ro", database.display());
     let connection = Database::connect(url).await.context("the database")?;
-    let sql =
-        "SELECT action, target, actor, on_behalf_of, request_id, trace_id, details FROM audit_events ORDER BY seq";
+    let sql = "SELECT action, target, actor, on_behalf_of, peer, request_id, trace_id, details FROM audit_events ORDER BY seq";
     let rows = connection.query_all_raw(Statement::from_string(DbBackend::Sqlite, sql)).await?;
     let events = rows.iter().map(|row| {
         let text = |column: &str| row.try_get::<String>("", column);
@@ -41,6 +42,7 @@ pub async fn events(database: &Path) -> anyhow::Result<Vec<Event>> {
             target: text("target")?,
             actor: text("actor")?,
             on_behalf_of: text("on_behalf_of")?,
+            peer: text("peer")?,
             request_id: text("request_id")?,
             trace_id: text("trace_id")?,
             details: text("details")?,

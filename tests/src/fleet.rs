@@ -205,6 +205,12 @@ pub fn key_vault_of(vault: &Process) -> KeyVaultClient<Channel> {
     KeyVaultClient::new(channel(vault))
 }
 
+/// A client of a keyvault's AuditLog.
+#[must_use]
+pub fn audit_log_of(vault: &Process) -> AuditLogClient<Channel> {
+    AuditLogClient::new(channel(vault))
+}
+
 /// Pairs of texts as an environment.
 #[must_use]
 pub fn environment(pairs: &[(&str, &str)]) -> Vec<(String, String)> {

@@ -187,7 +187,8 @@ fn build() -> anyhow::Result<PathBuf> {
     if !output.status.success() {
         bail!("{}", String::from_utf8_lossy(&output.stderr));
     }
-    // …/target/debug/deps/e2e-…
-    let test = std::env::current_exe()?;
-    Ok(test.parent().and_then(Path::parent).context("no target folder")?.to_owned())
+    // …/target/debug/deps/e2e-…, or …/target/release/bench-store
+    let own = std::env::current_exe()?;
+    let folder = own.parent().context("no target folder")?;
+    Ok(if folder.ends_with("deps") { folder.parent().context("no target folder")? } else { folder }.to_owned())
 }

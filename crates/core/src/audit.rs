@@ -56,7 +56,7 @@ words! {
         KeyRevoked = "key.revoked",
         /// A revoked key's ciphertext was destroyed.
         KeyPurged = "key.purged",
-        /// A secret was tested live and not stored.
+        /// A secret was tested live, and nothing of it was kept.
         SecretTested = "secret.tested",
         /// A tenant got a new key for its records.
         WorkspaceKeyRotated = "workspace_key.rotated",
@@ -90,6 +90,8 @@ words! {
         TestResult = "test_result",
         /// A key's state after the event.
         State = "state",
+        /// `true` where what the event ended was not as the event before had left it.
+        Altered = "altered",
         /// The names of the fields that changed, separated by commas.
         Fields = "fields",
         /// A key's place after the event.
@@ -128,7 +130,8 @@ words! {
 /// Who called, as the listener knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    /// The caller's identity: a SPIFFE URI, `development`, or `keyvault` for the vault itself.
+    /// The caller's identity: a SPIFFE URI, or `development`; `keyvault` for the vault itself and for its `audit seal`,
+    /// `keyring retire` for that command.
     pub actor: String,
     /// The person that the caller says it acts for; empty when it names none.
     pub on_behalf_of: String,

@@ -18,7 +18,8 @@ pub struct Fault {
     pub field: Option<&'static str>,
     /// When asking again makes sense.
     pub retry_after: Option<Duration>,
-    /// The resource that is missing or in the way: its type, and its name if that holds nothing but ids of ours.
+    /// The resource that is missing or in the way: its type, and its name if it is stored under that or
+    /// the name holds nothing but ids of ours.
     pub resource: Option<(&'static str, String)>,
 }
 

@@ -94,6 +94,9 @@ pub enum InvalidFilter {
     /// Not comparisons joined by AND.
     #[error("must be comparisons joined by AND, such as provider = \"anthropic\" AND state != \"DISABLED\"")]
     Form,
+    /// A NUL, a line break or the like, which no value has and not every database takes.
+    #[error("must have no control characters in quotes")]
+    Control,
     /// A field that the listing cannot be filtered by.
     #[error("can compare {0} alone")]
     Field(String),
@@ -174,6 +177,9 @@ fn condition(name: &str, operator: Operator, value: &Token<'_>, fields: &[Field]
     let known = || fields.iter().map(|field| field.name).collect::<Vec<_>>().join(", ");
     let field = fields.iter().find(|field| field.name == name).ok_or_else(|| InvalidFilter::Field(known()))?;
     let (Token::Word(text) | Token::Quoted(text)) = value else { return Err(InvalidFilter::Form) };
+    if text.contains(char::is_control) {
+        return Err(InvalidFilter::Control);
+    }
     let operand = operand(field.kind, operator, text).ok_or(InvalidFilter::Value(field.name, wanted(field.kind)))?;
     Ok(Condition { field: field.name, operator, operand })
 }
@@ -251,6 +257,12 @@ mod tests {
         ] {
             let error = Filter::parse(bad, &FIELDS).unwrap_err();
             assert!(!error.to_string().contains("canary"), "{error}");
+        }
+        for control in ["\0", "a\0b", "\n", "\u{1b}[2J", "\u{7f}", "\u{85}"] {
+            for sign in ["=", "!="] {
+                let refused = Filter::parse(&format!("provider {sign} \"{control}\""), &FIELDS);
+                assert_eq!(refused, Err(InvalidFilter::Control), "{control:?}");
+            }
         }
         let long = format!("provider = \"{}\"", "x".repeat(LONGEST));
         assert_eq!(Filter::parse(&long, &FIELDS), Err(InvalidFilter::TooLong));

@@ -39,7 +39,8 @@ use crate::refusals::Refusals;
 use crate::store::Store;
 use crate::usecase::audit::Audit;
 use crate::usecase::custody::Custody;
-use crate::usecase::{feed::Feed, keys::Keys, master_keys::MasterKeys, reload, workspaces::Workspaces};
+use crate::usecase::keys::{Keys, LiveTests};
+use crate::usecase::{feed::Feed, master_keys::MasterKeys, reload, workspaces::Workspaces};
 use crate::verify::{Client, Egress, EgressProxy, ExtraRoots, Outbound, Tokens, Verifier};
 
 const PACKAGE: &str = "claviger.keyvault.v1";
@@ -66,12 +67,13 @@ async fn serve(settings: Serve) -> anyhow::Result<()> {
     let verifier = verifier(&settings, catalog.clone())?;
     let plans = Arc::new(Plans::parse(&settings.byok_plans).context("CLAVIGER_BYOK_PLANS")?);
     let storage::Opened { store, writer, custody, watch } = storage::open(&settings).await?;
-    audit::spawn(&shell.supervisor, &store, writer, refusals);
+    let live = LiveTests::until(shell.supervisor.background());
+    audit::spawn(&shell.supervisor, &store, writer, refusals, live.clone());
     if let Some(watch) = watch {
         let reload = reload::run(watch, store.clone(), custody.clone(), shell.supervisor.servers());
         shell.supervisor.spawn("keyring", reload);
     }
-    let parts = Parts { store: store.clone(), custody, catalog, verifier, plans };
+    let parts = Parts { store: store.clone(), custody, catalog, verifier, plans, live };
     let routes = routes(&settings, &shell, parts)?;
     let methods = methods::methods(PACKAGE);
     let calls = Calls { methods: methods.all, streams: methods.streams, uniform: status::of_transport };
@@ -139,16 +141,17 @@ struct Parts {
     catalog: Arc<Catalog>,
     verifier: Verifier,
     plans: Arc<Plans>,
+    live: LiveTests,
 }
 
 fn routes(settings: &Serve, shell: &Shell, parts: Parts) -> anyhow::Result<Routes> {
-    let Parts { store, custody, catalog, verifier, plans } = parts;
+    let Parts { store, custody, catalog, verifier, plans, live } = parts;
     let largest = settings.common.max_request_bytes;
     let (mutations, show) = (Mutations::new(custody.clone()), Show::new(catalog.clone()));
     let digest = sha256_hex(&catalog.canonical_text());
     let implicit = settings.implicit_workspaces();
     let tokens = Tokens::new(verifier.clone());
-    let keys = Keys::new(store.clone(), custody.clone(), catalog.clone(), verifier, plans.clone(), implicit);
+    let keys = Keys::new(store.clone(), custody.clone(), catalog.clone(), verifier, plans.clone(), implicit, live);
     let workspaces = Workspaces::new(store.clone(), custody.clone(), catalog.clone(), keys.clone());
     let workspaces = WorkspacesServer::new(WorkspacesService::new(workspaces, mutations.clone(), show.clone()));
     let audit = AuditLogService::new(Audit::new(store.clone(), custody.clone()), shell.supervisor.servers());

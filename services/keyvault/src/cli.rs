@@ -3,6 +3,7 @@
 mod audit;
 pub mod keyring;
 mod migrate;
+mod progress;
 
 use anyhow::{Context, bail};
 use claviger_runtime::process;

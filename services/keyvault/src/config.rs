@@ -135,6 +135,9 @@ pub struct Seal {
     /// Up to when: a time in RFC 3339, or an age such as `90d` or `36h`
     #[arg(long, value_name = "TIME")]
     pub before: Before,
+    /// How many events to move out at most: the service's changes wait meanwhile, and fail after 5 s
+    #[arg(long, value_name = "EVENTS", default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_events: u64,
     /// The file to make; an existing one is never overwritten. From then on it is the only place of these events
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,

@@ -6,6 +6,7 @@ pub mod key_feed;
 pub mod key_vault;
 pub mod master_keys;
 mod mutation;
+mod streams;
 pub mod workspaces;
 
 use claviger_auth::Caller;

@@ -40,7 +40,7 @@ pub use error::StoreError;
 pub use inspect::Inspection;
 pub use key_row::StoredKey;
 pub use once::{Once, Recalled};
-pub use read::{After, Neighbour, TenantRows};
+pub use read::{After, Beside, Neighbours, TenantRows};
 pub use rewrap::{AnyRecord, AnyWorkspaceKey, Dependents, Place};
 pub use schema::{Migration, migrate, migrations};
 pub use setup::{Database, MasterKeyRow, Prepared, ServiceKeyRow};

@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::stage::{Stage, offline, problem};
+use crate::workspaces::{bind, binding, bound, unbind};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sealed_files_and_a_later_export_are_one_chain_and_rows_stay_bound() {
@@ -42,8 +43,13 @@ async fn sealed_files_and_a_later_export_are_one_chain_and_rows_stay_bound() {
         assert_digest(&one, &stage).await;
 
         let second = stage.number("SELECT MAX(first_seq) FROM audit_segments").await;
+        let found = Err(problem(Kind::SegmentAltered, second.cast_unsigned(), ""));
+        stage.alter("CREATE TABLE kept_segments AS SELECT * FROM audit_segments").await;
+        stage.alter("DELETE FROM audit_segments WHERE first_seq = 1").await;
+        assert_eq!(stage.verified().await, found, "nothing leads up to the second");
+        stage.alter("INSERT INTO audit_segments SELECT * FROM kept_segments WHERE first_seq = 1").await;
         stage.alter("DELETE FROM audit_segments WHERE first_seq > 1").await;
-        assert_eq!(stage.verified().await, Err(problem(Kind::SegmentAltered, second.cast_unsigned(), "")));
+        assert_eq!(stage.verified().await, found);
     }
 }
 
@@ -56,6 +62,36 @@ async fn before(stage: &Stage) -> (ProviderKey, ProviderKey) {
     stage.fleet.revoke(&revoked.name).await.unwrap();
     (active, revoked)
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_tells_of_ended_sessions_is_sealed_and_the_rest_verifies() {
+    for stage in Stage::both().await {
+        let fleet = &stage.fleet;
+        fleet.create("workspaces/acme", "anthropic", &key("good")).await.unwrap();
+        for session in ["ended", "living", "later"] {
+            bind(fleet, binding("acme", session, "anthropic")).await.unwrap();
+        }
+        unbind(fleet, "acme", "ended").await.unwrap();
+        let (done, said) = stage.seal("0h", &stage.path("one.jsonl"));
+        assert!(done, "{said}");
+        assert_eq!(stage.number(SESSIONS).await, 2);
+        stage.verified().await.unwrap();
+
+        unbind(fleet, "acme", "later").await.unwrap();
+        let (done, said) = stage.seal("0h", &stage.path("two.jsonl"));
+        assert!(done, "{said}");
+        assert_eq!(stage.number(SESSIONS).await, 3, "what ends the later one stays with its beginning");
+        let head = stage.verified().await.unwrap();
+        let rest = stage.export("workspaces/-", 0, "rest.jsonl").await.unwrap();
+        offline(&[&stage.path("one.jsonl"), &stage.path("two.jsonl"), &rest], &[head]).unwrap();
+        bound(fleet, "acme", "living").await.unwrap();
+        for ended in ["ended", "later"] {
+            assert_eq!(reason(&bound(fleet, "acme", ended).await.unwrap_err()), "BINDING_NOT_FOUND");
+        }
+    }
+}
+
+const SESSIONS: &str = "SELECT COUNT(*) FROM audit_events WHERE action LIKE 'session.%'";
 
 /// The segment's row names the file by what `sha256sum` says.
 async fn assert_digest(file: &Path, stage: &Stage) {
@@ -82,6 +118,7 @@ async fn only_older_events_are_sealed_and_no_file_is_overwritten() {
     stage.append(4).await;
     let (done, said) = stage.seal(&time, &stage.path("half.jsonl"));
     assert!(done && said.contains("last seq   10\n") && said.contains("kept       0,"), "{said}");
+    assert!(said.contains("left       none\n"), "{said}");
     assert_eq!(stage.number("SELECT COUNT(*) FROM audit_events").await, 4 + 1);
     assert!(!stage.seal("2999-01-01T00:00:00Z", &stage.path("future.jsonl")).0);
     stage.verified().await.unwrap();
@@ -91,20 +128,14 @@ async fn only_older_events_are_sealed_and_no_file_is_overwritten() {
 async fn a_damaged_log_is_not_sealed() {
     for stage in Stage::both().await {
         stage.append(10).await;
-        damage(&stage).await;
+        stage.unguard().await;
+        stage.alter("DELETE FROM audit_events WHERE seq = 4").await;
         let file = stage.path("damaged.jsonl");
         let (done, said) = stage.seal("0h", &file);
         assert!(!done && said.contains("event 4 is missing") && !file.exists(), "{said}");
         assert_eq!(stage.number("SELECT COUNT(*) FROM audit_events").await, 9);
         assert_eq!(stage.verified().await, Err(problem(Kind::EventMissing, 4, "")));
     }
-}
-
-async fn damage(stage: &Stage) {
-    if stage.fleet.database().exists() {
-        stage.alter("DROP TRIGGER audit_events_no_delete").await;
-    }
-    stage.alter("DELETE FROM audit_events WHERE seq = 4").await;
 }
 
 /// Between the file and the transaction, or anywhere: killed at growing distances from the start.

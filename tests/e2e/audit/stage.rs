@@ -17,7 +17,7 @@ use claviger_tests::{Fleet, Options, Process, database};
 use time::OffsetDateTime;
 use tonic::Status;
 
-use crate::database::Inside;
+use crate::database::{Database, Inside};
 
 /// A base64 key of 32 bytes.
 const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
@@ -52,6 +52,21 @@ impl Stage {
             None => database::alter(&self.fleet.database(), sql).await,
         };
         assert!(done.is_ok(), "{sql}: {done:?}");
+    }
+
+    /// The database, as anyone could read it who has it.
+    pub(crate) async fn database(&self) -> Database {
+        match &self.schema {
+            Some(schema) => Database::at(&schema.url).await,
+            None => Database::open(&self.fleet.database()).await,
+        }
+    }
+
+    /// Takes away what guards the log from whoever cannot: the triggers of SQLite. Of PostgreSQL's tables it is the owner.
+    pub(crate) async fn unguard(&self) {
+        if self.schema.is_none() {
+            self.alter("DROP TRIGGER audit_events_no_update; DROP TRIGGER audit_events_no_delete").await;
+        }
     }
 
     /// The one number that a query answers.
@@ -117,7 +132,18 @@ impl Stage {
 
     /// Exports into a file of the fleet's folder.
     pub(crate) async fn export(&self, parent: &str, first_seq: u64, file: &str) -> Result<PathBuf, Status> {
-        let request = ExportAuditEventsRequest { parent: parent.to_owned(), first_seq };
+        self.export_to(parent, first_seq, 0, file).await
+    }
+
+    /// The same up to an event.
+    pub(crate) async fn export_to(
+        &self,
+        parent: &str,
+        first_seq: u64,
+        last_seq: u64,
+        file: &str,
+    ) -> Result<PathBuf, Status> {
+        let request = ExportAuditEventsRequest { parent: parent.to_owned(), first_seq, last_seq };
         let mut stream = self.fleet.audit_log().export_audit_events(request).await?.into_inner();
         let mut text = String::new();
         while let Some(part) = stream.message().await? {

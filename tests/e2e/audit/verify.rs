@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use claviger_proto::keyvault_v1::Verification;
 use claviger_proto::keyvault_v1::verify_audit_log_response::Kind;
+use claviger_proto::keyvault_v1::{Verification, VerifyAuditLogRequest};
 use claviger_tests::fleet::create_request;
-use claviger_tests::key;
+use claviger_tests::{Signal, key, reason};
+use tonic::Code;
+use tonic_types::StatusExt;
 
 use super::stage::{Stage, problem};
 
@@ -50,6 +53,32 @@ async fn changes_meanwhile_raise_no_false_alarm() {
         }
         stage.verified().await.unwrap();
     }
+}
+
+/// One verification runs at a time, so the last of many is far from its end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verification_that_a_signal_breaks_off_does_not_end_well() {
+    let mut stage = Stage::sqlite().await;
+    stage.append(20_000).await;
+    let mut client = stage.fleet.audit_log();
+    let mut streams = Vec::new();
+    for _ in 0..20 {
+        streams.push(client.verify_audit_log(VerifyAuditLogRequest {}).await.unwrap().into_inner());
+    }
+    let mut last = streams.pop().unwrap();
+    assert!(!last.message().await.unwrap().unwrap().done);
+    stage.fleet.vault.signal(Signal::TERM).unwrap();
+    let end = loop {
+        match last.message().await {
+            Ok(Some(message)) => assert!(!message.done),
+            Ok(None) => unreachable!("it ended well"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!((end.code(), reason(&end).as_str()), (Code::Unavailable, "STORAGE_UNAVAILABLE"));
+    assert!(end.get_details_retry_info().is_some());
+    drop((client, streams, last));
+    assert!(stage.fleet.vault.wait(Duration::from_secs(10)).unwrap().success());
 }
 
 async fn change(stage: Arc<Stage>, worker: usize, done: Arc<AtomicBool>) -> usize {

@@ -8,6 +8,8 @@ use crate::database::{Database, hex};
 pub(crate) struct Event {
     pub(crate) action: String,
     pub(crate) target: String,
+    /// A JSON object of texts.
+    pub(crate) details: String,
 }
 
 const TEXTS: [&str; 9] =
@@ -28,7 +30,7 @@ pub(crate) async fn verified(database: &Database) -> Result<Vec<Event>, String> 
         if row.try_get::<Vec<u8>>("", "hash").unwrap() != hash {
             return Err(format!("event {seq} was altered"));
         }
-        events.push(Event { action: texts[1].clone(), target: texts[2].clone() });
+        events.push(Event { action: texts[1].clone(), target: texts[2].clone(), details: texts[8].clone() });
     }
     let head = &database.rows("SELECT * FROM audit_head").await[0];
     let end = (head.try_get::<i64>("", "seq").unwrap(), head.try_get::<Vec<u8>>("", "hash").unwrap());

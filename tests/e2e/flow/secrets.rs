@@ -92,8 +92,10 @@ async fn a_server_of_one_s_own_needs_a_url_alone() {
     let fleet = Fleet::start().await.unwrap();
     let mut request = with_secret("workspaces/acme", "ollama", secret::Kind::UrlOnly(true));
     super::edit(&mut request).base_url = format!("{}/ollama", fleet.provider.uri());
-    let stored = fleet.store(request).await.unwrap();
+    let stored = fleet.store(request.clone()).await.unwrap();
     assert_eq!((stored.auth_type(), test_result(&stored)), (AuthType::None, Tested::Valid));
+    let second = fleet.store(request).await.unwrap();
+    assert_eq!(second.warnings, [""; 0], "no secret is nobody's duplicate");
     assert_eq!((stored.masked_secret.as_str(), stored.last_four.as_str()), ("", ""));
 
     let mut ask = resolve_request("workspaces/acme");

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 
+use claviger_proto::keyvault_v1::provider_key::State;
 use claviger_proto::keyvault_v1::reorder_provider_keys_request::Group;
-use claviger_proto::keyvault_v1::{ProviderKey, Verification};
+use claviger_proto::keyvault_v1::{ProviderKey, TestProviderKeyRequest, Verification};
 use claviger_proto::routing_v1::ResolveKeyRequest;
 use claviger_tests::fleet::resolve_request;
 use claviger_tests::provider::requests_with;
@@ -13,7 +14,7 @@ use tokio::task::JoinSet;
 use tonic::{Response, Status};
 
 use super::order::reorder_request;
-use super::{ACME, events, replace_request, shown, slugged, update_request};
+use super::{ACME, events, replace_request, shown, slugged, tamper, update_request};
 
 const RACERS: usize = 12;
 
@@ -88,6 +89,33 @@ async fn a_replace_that_was_overtaken_takes_nothing_back() {
     assert_eq!(reason(&overtaken.await.unwrap().unwrap_err()), "ETAG_MISMATCH");
     let pin = ResolveKeyRequest { key_slug: "main".into(), ..resolve_request(ACME) };
     assert_eq!(fleet.resolve(pin).await.unwrap().credential.unwrap().secret, fast);
+}
+
+/// The provider takes its time; meanwhile the keys are revoked and written to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_test_brings_back_neither_a_revoked_key_nor_an_altered_one() {
+    let fleet = Fleet::start().await.unwrap();
+    let mut testing = Vec::new();
+    for slug in ["revoked", "altered"] {
+        let secret = key("pause");
+        let mut create = slugged(ACME, "anthropic", slug, &secret);
+        create.set_verification(Verification::Skip);
+        let stored = fleet.store(create).await.unwrap();
+        let (mut vault, name) = (fleet.key_vault(), stored.name.clone());
+        let request = TestProviderKeyRequest { name, ..Default::default() };
+        let test = tokio::spawn(async move { vault.test_provider_key(request).await });
+        while requests_with(&fleet.provider, &secret).await.is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        testing.push((stored, test));
+    }
+    let [(revoked, one), (altered, other)] = <[_; 2]>::try_from(testing).unwrap();
+    fleet.revoke(&revoked.name).await.unwrap();
+    tamper(&fleet, &altered).await;
+    assert_eq!(reason(&one.await.unwrap().unwrap_err()), "KEY_REVOKED");
+    assert_eq!(reason(&other.await.unwrap().unwrap_err()), "KEY_ALTERED");
+    assert_eq!(shown(&fleet, &revoked.name).await.state(), State::Revoked);
+    assert!(shown(&fleet, &altered.name).await.altered);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

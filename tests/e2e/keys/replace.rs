@@ -28,6 +28,24 @@ async fn sealed(fleet: &Fleet, key: &ProviderKey) -> Vec<u8> {
     sealed
 }
 
+/// SQLite's write-ahead log keeps older pages until their place is needed.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_old_ciphertext_is_in_no_file_any_more() {
+    let fleet = Fleet::start().await.unwrap();
+    let stored = fleet.create(ACME, "anthropic", &key("good")).await.unwrap();
+    let old = sealed(&fleet, &stored).await;
+    let log = fleet.database().with_extension("db-wal");
+    let holds = |bytes: &[u8]| {
+        let files = [std::fs::read(fleet.database()).unwrap(), std::fs::read(&log).unwrap()].concat();
+        files.windows(bytes.len()).any(|window| window == bytes)
+    };
+    assert!(holds(&old[old.len() - 24..]), "the search finds what is there");
+    replace(&fleet, replace_request(&stored.name, &key("good"))).await.unwrap();
+    assert!(!holds(&old[old.len() - 24..]));
+    let new = sealed(&fleet, &stored).await;
+    assert!(holds(&new[new.len() - 24..]));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_new_secret_takes_the_old_ones_place() {
     let mut fleet = Fleet::start().await.unwrap();
@@ -129,6 +147,26 @@ async fn the_destination_changes_with_the_secret_alone() {
     assert_eq!(replace(&fleet, to(Some(""))).await.unwrap().base_url, "");
 }
 
+/// Bedrock's destination is made of the location.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_location_changes_with_the_secret_alone() {
+    let fleet = Fleet::start().await.unwrap();
+    let mut request = slugged(ACME, "bedrock", "main", &key_for("ABSK", "good"));
+    request.set_verification(Verification::Skip);
+    request.provider_key.as_mut().unwrap().location = "us-east-1".into();
+    let name = fleet.store(request).await.unwrap().name;
+    for (given, location) in [(None, "us-east-1"), (Some("eu-west-1"), "eu-west-1"), (None, "eu-west-1")] {
+        let secret = key_for("ABSK", "good");
+        let request =
+            ReplaceProviderKeySecretRequest { location: given.map(str::to_owned), ..skipping(&name, &secret) };
+        assert_eq!(replace(&fleet, request).await.unwrap().location, location, "{given:?}");
+        let pin = ResolveKeyRequest { key_slug: "main".into(), ..resolve_request(ACME) };
+        let resolved = fleet.resolve(pin).await.unwrap();
+        assert_eq!(resolved.base_url, format!("https://bedrock-runtime.{location}.amazonaws.com"));
+        assert_eq!(resolved.credential.unwrap().secret, secret, "it opens under its location");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_refused_leaves_the_old_secret() {
     let fleet = Fleet::start().await.unwrap();
@@ -162,6 +200,14 @@ async fn what_is_refused_leaves_the_old_secret() {
     }
     assert_eq!(shown(&fleet, name).await, lasting(stored.clone()));
     assert_eq!(resolved(&fleet, "main").await, old);
+
+    // a provider that would take either kind
+    let mut custom = slugged(ACME, "custom", "custom", &key_for("sk-", "good"));
+    custom.provider_key.as_mut().unwrap().base_url = fleet.provider.uri();
+    let custom = fleet.store(custom).await.unwrap();
+    let url_only = ReplaceProviderKeySecretRequest { name: custom.name.clone(), ..kind(secret::Kind::UrlOnly(true)) };
+    assert_eq!(field(&replace(&fleet, url_only).await.unwrap_err()), "secret");
+    assert_eq!(shown(&fleet, &custom.name).await, lasting(custom));
     let tested = events(&fleet, &format!("{ACME}/keys/-")).await;
     let results: Vec<_> = tested.iter().map(|(_, details)| details["test_result"].as_str().unwrap()).collect();
     assert_eq!(results, ["INVALID", "INCONCLUSIVE"], "what was asked is on record");

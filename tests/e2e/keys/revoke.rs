@@ -7,6 +7,7 @@ use claviger_proto::keyvault_v1::{
 use claviger_proto::routing_v1::ResolveKeyRequest;
 use claviger_tests::fleet::resolve_request;
 use claviger_tests::{Fleet, key, reason};
+use serde_json::json;
 use tonic::Status;
 
 use super::{ACME, api_key, events, lasting, replace, replace_request, seq, shown, slugged, tamper};
@@ -134,8 +135,24 @@ async fn an_altered_key_is_shown_as_such_and_can_be_revoked() {
     let revoked = fleet.revoke(&stored.name).await.unwrap().provider_key.unwrap();
     assert_eq!(revoked.state(), State::Revoked);
     assert_eq!(shown(&fleet, &stored.name).await, lasting(revoked), "the revoke stands");
+    assert_eq!(newest(&fleet, &stored.name).await, ("key.revoked".to_owned(), altered("REVOKED")));
     let un_revoke = "UPDATE provider_keys SET state = 'ACTIVE', revoke_time = NULL";
     claviger_tests::database::alter(&fleet.database(), un_revoke).await.unwrap();
     assert!(shown(&fleet, &stored.name).await.altered);
     assert_eq!(fleet.revoke(&stored.name).await.unwrap().provider_key.unwrap().state(), State::Revoked);
+    assert_eq!(newest(&fleet, &stored.name).await, ("key.revoked".to_owned(), altered("REVOKED")), "and again");
+
+    let whole = fleet.store(slugged(ACME, "anthropic", "whole", &key("good"))).await.unwrap();
+    fleet.revoke(&whole.name).await.unwrap();
+    let told = json!({"key_slug": "whole", "state": "REVOKED"});
+    assert_eq!(newest(&fleet, &whole.name).await, ("key.revoked".to_owned(), told), "nobody wrote there");
+}
+
+async fn newest(fleet: &Fleet, target: &str) -> (String, serde_json::Value) {
+    events(fleet, target).await.pop().unwrap()
+}
+
+/// The details of an end that found the row altered.
+fn altered(state: &str) -> serde_json::Value {
+    json!({"key_slug": "anthropic", "state": state, "altered": "true"})
 }

@@ -82,6 +82,7 @@ async fn what_must_not_change_is_refused() {
         ("INVALID_FIELD", named(), &["*"]),
         ("INVALID_FIELD", named(), &["key_slug"]),
         ("INVALID_FIELD", named(), &["base_url"]),
+        ("INVALID_FIELD", ProviderKey { location: "eu-west-1".into(), ..named() }, &["location"]),
         ("INVALID_FIELD", named(), &["label", "secret_version"]),
         ("INVALID_FIELD", named(), &["allowed_models"]),
         ("INVALID_FIELD", ProviderKey { rotation_priority: -1, ..named() }, &["rotation_priority"]),

@@ -24,7 +24,7 @@ pub(crate) struct Secured {
 
 impl Secured {
     /// Starts both services under mTLS and waits until routing is linked to the vault.
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with(&[], &[]).await
     }
 

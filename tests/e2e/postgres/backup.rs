@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::Command;
 
 use claviger_keyvault::store::Location;
+use claviger_proto::keyvault_v1::VerifyAuditLogRequest;
+use claviger_proto::keyvault_v1::audit_log_client::AuditLogClient;
 use claviger_tests::fleet::{environment, until_serving, vault_environment};
 use claviger_tests::postgres::Server;
 use claviger_tests::{Fleet, Options, Process};
@@ -13,7 +15,8 @@ use claviger_tests::{Fleet, Options, Process};
 use super::load::{Done, Load, WORKSPACE};
 use crate::crash::chain;
 use crate::database::{Database, Inside};
-use crate::startup::place::refuse;
+use crate::mtls::secured::{RUNTIME, Secured, refused};
+use crate::startup::place::{refuse, run};
 
 const CLIENTS: usize = 6;
 
@@ -76,7 +79,7 @@ async fn a_sqlite_file_that_was_copied_under_load_is_whole() {
     }
 }
 
-/// The restored server is another one, so that nothing of the first can help.
+/// The restored server is another one, so that nothing of the first can help. The way back is the one of docs/operations.md.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_postgresql_dump_that_was_made_under_load_is_whole() {
     let folder = tempfile::tempdir().unwrap();
@@ -88,28 +91,58 @@ async fn a_postgresql_dump_that_was_made_under_load_is_whole() {
     let before = backed_up(&fleet, move || tool("pg_dump", &["--format=custom", "--file", &file, &url])).await;
 
     let other = Server::start(&folder.path().join("other")).unwrap();
-    tool("pg_restore", &["--exit-on-error", "--no-owner", "--dbname", &other.url, &dump]);
-    assert_starts_with_its_key_alone(&fleet, folder.path(), &other.url).await;
-    let location = Location::parse(&other.url, true).unwrap();
-    let inside = Inside::open_at(&location, &fleet.folder.path().join("master.key")).await;
-    assert_restored(&Database::at(&other.url).await, &inside, &before).await;
+    let (owner, service) = empty_database(&other).await;
+    tool("pg_restore", &["--exit-on-error", "--no-owner", "--role=keyvault_owner", "--dbname", &owner, &dump]);
+    let migrate = environment(&[("CLAVIGER_DATABASE_URL", &owner)]);
+    run(&["migrate", "--service-role", "keyvault"], &migrate).assert_success();
+    let key_file = fleet.folder.path().join("master.key");
+    assert_starts_with_its_key_alone(&service, &key_file, &folder.path().join("other.key")).await;
+    let inside = Inside::open_at(&Location::parse(&service, true).unwrap(), &key_file).await;
+    assert_restored(&Database::at(&owner).await, &inside, &before).await;
 }
 
-async fn assert_starts_with_its_key_alone(fleet: &Fleet, folder: &Path, url: &str) {
-    fs::write(folder.join("catalog.toml"), "").unwrap();
-    let start = |key_file: &Path| {
-        let own = [("CLAVIGER_DATABASE_URL", url), ("CLAVIGER_MASTER_KEY_FILE", &*key_file.to_string_lossy())];
-        [vault_environment(folder), environment(&own)].concat()
+/// A database with its two roles: the URLs of its owner and of the service.
+async fn empty_database(server: &Server) -> (String, String) {
+    let super_user = Database::at(&server.url).await;
+    for statement in [
+        "CREATE ROLE keyvault_owner LOGIN PASSWORD 'a-password'",
+        "CREATE ROLE keyvault LOGIN PASSWORD 'a-password'",
+        "CREATE DATABASE keyvault OWNER keyvault_owner",
+        "REVOKE ALL ON DATABASE keyvault FROM PUBLIC",
+        "GRANT CONNECT ON DATABASE keyvault TO keyvault",
+    ] {
+        super_user.execute(statement).await;
+    }
+    super_user.close().await;
+    let as_role = |role: &str| {
+        let url = server.url.replace("//claviger@", &format!("//{role}:a-password@"));
+        url.replace("/claviger?", "/keyvault?")
     };
-    refuse(&start(&folder.join("none.key"))).assert_line("none.key cannot be read");
-    let other = folder.join("other.key");
-    crate::startup::place::run(&["keyring", "generate", "--out", &other.to_string_lossy()], &[]).assert_success();
+    (as_role("keyvault_owner"), as_role("keyvault"))
+}
+
+/// Outside of `--dev`, with the service's role; then it verifies what it holds.
+async fn assert_starts_with_its_key_alone(url: &str, key_file: &Path, other: &Path) {
+    let start = |key_file: &Path| {
+        environment(&[("CLAVIGER_DATABASE_URL", url), ("CLAVIGER_MASTER_KEY_FILE", &*key_file.to_string_lossy())])
+    };
+    let folder = tempfile::tempdir().unwrap();
+    refused(folder.path(), &start(&folder.path().join("none.key"))).assert_line("none.key cannot be read");
+    run(&["keyring", "generate", "--out", &other.to_string_lossy()], &[]).assert_success();
     let before = everything(url).await;
-    refuse(&start(&other)).assert_line("nothing was touched");
+    refused(folder.path(), &start(other)).assert_line("nothing was touched");
     assert_eq!(everything(url).await, before);
-    let vault =
-        Process::start("claviger-keyvault", &["serve"], &start(&fleet.folder.path().join("master.key"))).unwrap();
-    until_serving(&vault, "claviger.keyvault.v1.KeyVault").await.unwrap();
+
+    let secured = Secured::start_with(&[], &start(key_file)).await;
+    let mut audit_log = AuditLogClient::new(secured.channel_as(&secured.vault, &[RUNTIME]));
+    let mut steps = audit_log.verify_audit_log(VerifyAuditLogRequest {}).await.unwrap().into_inner();
+    let mut last = None;
+    while let Some(step) = steps.message().await.unwrap() {
+        last = Some(step);
+    }
+    let last = last.unwrap();
+    assert!(last.done && last.problem.is_none() && last.verified_rows > 0, "{last:?}");
+    assert_eq!((last.verified_events, last.verified_rows), (last.total_events, last.total_rows));
 }
 
 /// A digest of the small tables, which a start writes to.

@@ -151,6 +151,30 @@ async fn the_service_s_role_cannot_touch_what_was_recorded_and_public_has_nothin
     assert_eq!(schema.number(&of_public).await.unwrap(), 0);
 }
 
+/// Before it exports anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_service_s_role_cannot_seal_and_is_told_so_at_once() {
+    let prepared = Prepared::new().await;
+    prepared.migrate(&["--service-role", &prepared.role]).assert_success();
+    let fleet = Fleet::start_with(Options { database: Some(prepared.url()), ..Default::default() }).await.unwrap();
+    fleet.create("workspaces/acme", "anthropic", &key("good")).await.unwrap();
+    let out = fleet.folder.path().join("sealed.jsonl");
+    let seal = |url: &str| {
+        let place = claviger_tests::fleet::database_environment(fleet.folder.path(), url).unwrap();
+        run(&["audit", "seal", "--before", "0h", "--out", &out.to_string_lossy()], &place)
+    };
+    std::fs::write(&out, "another's").unwrap();
+    seal(&prepared.url()).assert_line("the database role may not move events out");
+    assert_eq!(std::fs::read(&out).unwrap(), b"another's");
+    std::fs::remove_file(&out).unwrap();
+    seal(&prepared.url()).assert_line("the database role may not move events out");
+    assert!(!out.exists());
+    assert_eq!(prepared.schema.number("SELECT COUNT(*) FROM audit_segments").await.unwrap(), 0);
+
+    seal(&prepared.schema.url).assert_success();
+    assert_eq!(prepared.schema.number("SELECT COUNT(*) FROM audit_segments").await.unwrap(), 1);
+}
+
 /// Each by one line, before anything is made; in development mode a warning is enough.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_with_a_mighty_role_or_without_the_schema_is_refused() {
@@ -171,6 +195,7 @@ async fn a_start_with_a_mighty_role_or_without_the_schema_is_refused() {
         "GRANT DELETE ON audit_events TO",
         "GRANT TRUNCATE ON audit_events TO",
         "GRANT DELETE ON audit_segments TO",
+        "GRANT INSERT ON audit_segments TO",
         "GRANT claviger TO", // a member of the owner can become the owner
     ];
     for grant in grants {
@@ -182,9 +207,29 @@ async fn a_start_with_a_mighty_role_or_without_the_schema_is_refused() {
         }
         prepared.migrate(&["--service-role", role]).assert_success(); // takes it away again
     }
-    prepared.schema.alter("INSERT INTO seaql_migrations VALUES ('m29990101_000001_future', 0)").await.unwrap();
-    start(&prepared.url()).assert_line("another version of claviger-keyvault");
-    prepared.migrate(&["--service-role", role]).assert_line("another version of claviger-keyvault");
+    prepared.schema.alter("INSERT INTO seaql_migrations VALUES ('m20260101_000001_past', 0)").await.unwrap();
+    start(&prepared.url()).assert_line("a version of claviger-keyvault that this one does not know");
+    prepared
+        .migrate(&["--service-role", role])
+        .assert_line("a version of claviger-keyvault that this one does not know");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_is_mighty_whatever_rights_it_has_now() {
+    let prepared = Prepared::new().await;
+    let (schema, role) = (&prepared.schema, &prepared.role);
+    let folder = tempfile::tempdir().unwrap();
+    prepared.migrate(&["--service-role", role]).assert_success();
+    for (what, rights) in [
+        (format!("SCHEMA {}", schema.name), String::new()),
+        ("TABLE audit_events".to_owned(), format!("REVOKE ALL ON audit_events FROM {role}")),
+    ] {
+        schema.alter(&format!("ALTER {what} OWNER TO {role}; {rights}")).await.unwrap();
+        outside_dev(folder.path(), &prepared.url()).assert_line("may change or delete audit events");
+        prepared.migrate(&["--service-role", role]).assert_line("may change or delete audit events");
+        schema.alter(&format!("ALTER {what} OWNER TO CURRENT_USER")).await.unwrap();
+        prepared.migrate(&["--service-role", role]).assert_success();
+    }
 }
 
 fn assert_pending(checked: &Refusal) {
@@ -234,7 +279,7 @@ async fn the_embedded_database_is_migrated_by_the_same_command() {
         .await
         .unwrap();
     let before = std::fs::read(&file).unwrap();
-    migrate(&[]).assert_line("another version of claviger-keyvault");
+    migrate(&[]).assert_line("a version of claviger-keyvault that this one does not know");
     let key_file = folder.path().join("data/master.key");
     run(&["keyring", "generate", "--out", &key_file.to_string_lossy()], &[]).assert_success();
     let started = crate::startup::place::refuse(&vault_environment(folder.path()));

@@ -15,6 +15,45 @@ async fn check_opens_everything_on_postgres() {
     check_opens_everything(Kind::Postgres).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_the_vault_s_own_is_never_made_anew_on_sqlite() {
+    no_key_of_the_vault_s_own_is_made_anew(Kind::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_the_vault_s_own_is_never_made_anew_on_postgres() {
+    no_key_of_the_vault_s_own_is_made_anew(Kind::Postgres).await;
+}
+
+/// With another fingerprint key, no stored key would be found by its secret; with another for request ids, none is known.
+async fn no_key_of_the_vault_s_own_is_made_anew(kind: Kind) {
+    let place = Place::new(kind).await;
+    let mut fleet = place.fleet().await;
+    fleet.create("workspaces/a", "anthropic", &key("good")).await.unwrap();
+    fleet.vault.kill().unwrap();
+    let (_, old) = place.rotate_file();
+    place.execute("CREATE TABLE kept AS SELECT * FROM service_keys").await;
+    for (purpose, sql) in [
+        ("fingerprint", "DELETE FROM service_keys WHERE purpose = 'fingerprint'"),
+        ("page-token", "UPDATE service_keys SET purpose = 'x' WHERE purpose = 'page-token'"),
+        ("request-id", "DELETE FROM service_keys WHERE purpose = 'request-id'"),
+        ("row", "UPDATE service_keys SET purpose = 'x' WHERE purpose = 'row'"),
+        ("fingerprint", "DELETE FROM service_keys"),
+    ] {
+        place.execute(sql).await;
+        let left = place.number("SELECT count(*) FROM service_keys").await;
+        let missing = format!("the vault's {purpose} key is missing: the database was altered");
+        place.refused().assert_line(&missing);
+        place.keyring_and_database("check", &[]).assert_line(&missing);
+        place.keyring_and_database("retire", &["--id", &old]).assert_line(&missing);
+        place.seal().assert_line(&missing);
+        assert_eq!(place.number("SELECT count(*) FROM service_keys").await, left, "{sql}");
+        place.execute("DELETE FROM service_keys; INSERT INTO service_keys SELECT * FROM kept").await;
+    }
+    place.keyring_and_database("check", &[]).assert_success();
+    place.vault().await;
+}
+
 async fn check_opens_everything(kind: Kind) {
     let place = Place::new(kind).await;
     place.keyring_and_database("check", &[]).assert_line("there is no vault's database");

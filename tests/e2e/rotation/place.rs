@@ -126,6 +126,15 @@ impl Place {
         self.keyring(command, &[&database, more].concat())
     }
 
+    /// Moves all events out of the database.
+    pub(super) fn seal(&self) -> Ended {
+        let out = self.folder.path().join("segment.jsonl").to_string_lossy().into_owned();
+        let arguments = ["audit", "seal", "--before", "0h", "--out", &out];
+        let mut process = Process::spawn("claviger-keyvault", &arguments, &self.settings()).unwrap();
+        let status = process.wait(LONGEST).unwrap();
+        Ended { code: status.code(), log: process.log() }
+    }
+
     /// Adds a key and makes it primary: its id, and that of the one before.
     pub(super) fn rotate_file(&self) -> (String, String) {
         let old = self.ids().remove(0);

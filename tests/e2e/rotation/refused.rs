@@ -52,6 +52,7 @@ async fn what_does_not_open_is_left_and_named(kind: Kind) {
         }
         assert_eq!((place.rows_under("root-gone").await, place.rows_under(&old).await), (1, 1));
         assert_eq!(place.rows_under(&new).await, 2 + 4);
+        assert_eq!(place.number(&format!("SELECT count(*) FROM master_keys WHERE id = '{old}'")).await, 1);
     }
     place.keyring_and_database("retire", &["--id", &old]).assert_line("1 workspace keys and 0 service keys");
     let check = place.keyring_and_database("check", &[]);
@@ -65,6 +66,47 @@ async fn what_does_not_open_is_left_and_named(kind: Kind) {
     assert_eq!(place.number(outdated).await, 3);
     assert_eq!(place.number("SELECT count(*) FROM workspace_keys WHERE version = 1").await, 3);
     assert_eq!(place.number("SELECT count(*) FROM workspace_keys WHERE version = 2").await, 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_vault_s_own_keys_keep_their_master_key() {
+    let place = Place::new(Kind::Sqlite).await;
+    let vault = place.vault().await;
+    let (new, old) = place.rotate_file();
+    until_primary(&vault, &new).await;
+    place.keyring_and_database("retire", &["--id", &old]).assert_line("0 workspace keys and 4 service keys");
+    place
+        .execute(
+            "UPDATE service_keys SET wrapped = (SELECT s.wrapped FROM service_keys s WHERE s.purpose = 'row') \
+             WHERE purpose = 'page-token'",
+        )
+        .await;
+    let refusal = rewrap(&vault, false).await.unwrap_err();
+    assert!(refusal.message().contains(&format!("1 under master key {old}")), "{}", refusal.message());
+    assert_eq!((place.rows_under(&old).await, place.rows_under(&new).await), (1, 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_record_that_does_not_open_is_counted_but_those_that_were_shredded() {
+    let place = Place::new(Kind::Sqlite).await;
+    let fleet = place.fleet().await;
+    let torn = fleet.create("workspaces/torn", "anthropic", &key("good")).await.unwrap();
+    store(&fleet, "torn").await;
+    let tear = format!(
+        "UPDATE provider_keys SET sealed = (SELECT p.sealed FROM provider_keys p WHERE p.id <> '{0}') WHERE id = '{0}'",
+        torn.uid
+    );
+    place.execute(&tear).await;
+    let unreadable = async || rewrap(&fleet.vault, true).await.unwrap().unreadable_records;
+    assert_eq!(unreadable().await, 1);
+    place.execute("CREATE TABLE kept AS SELECT * FROM workspace_keys WHERE version = 1").await;
+    place.execute("DELETE FROM workspace_keys WHERE version = 1").await;
+    assert_eq!(unreadable().await, 1, "its key is missing");
+    place.execute("INSERT INTO workspace_keys SELECT * FROM kept").await;
+    fleet.revoke(&torn.name).await.unwrap();
+    assert_eq!(unreadable().await, 1, "revoked, and its key is there");
+    place.execute("DELETE FROM workspace_keys WHERE version = 1").await;
+    assert_eq!(unreadable().await, 0);
 }
 
 async fn store(fleet: &Fleet, workspace: &str) {

@@ -36,6 +36,7 @@ async fn everything_moves_to_a_new_master_key(kind: Kind) {
     assert_a_new_workspace_makes_its_master_key_known(&place, &fleet, &new).await;
     let refusal = place.keyring_and_database("retire", &["--id", &old]);
     refusal.assert_line("3 workspace keys and 4 service keys are still wrapped under");
+    assert_eq!(place.number(&format!("SELECT count(*) FROM master_keys WHERE id = '{old}'")).await, 1, "not forgotten");
 
     let done = rewrap(&fleet.vault, true).await.unwrap();
     assert_eq!((done.rewrapped_keys, done.remaining_keys), (7, 0));
@@ -61,6 +62,42 @@ async fn everything_moves_to_a_new_master_key(kind: Kind) {
     fleet.restart().await.unwrap();
     before.assert_survived(&fleet).await;
     place.assert_sound().await;
+}
+
+/// SQLite's write-ahead log keeps older pages until their place is needed.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_wrapped_or_sealed_before_is_in_no_file_any_more() {
+    let place = Place::new(Kind::Sqlite).await;
+    let fleet = place.fleet().await;
+    fleet.create("workspaces/acme", "anthropic", &key("good")).await.unwrap();
+    let (new, _) = place.rotate_file();
+    until_primary(&fleet.vault, &new).await;
+    for reseal in [false, true] {
+        let mut old = vec![end_of(&place, "wrapped FROM workspace_keys").await];
+        match reseal {
+            false => old.push(end_of(&place, "wrapped FROM service_keys WHERE purpose = 'row'").await),
+            true => old.push(end_of(&place, "sealed FROM provider_keys").await),
+        }
+        assert_eq!(held(&place, &old), [true, true], "the search finds what is there");
+        rewrap(&fleet.vault, reseal).await.unwrap();
+        assert_eq!(held(&place, &old), [false, false], "reseal: {reseal}");
+        assert_eq!(held(&place, &[end_of(&place, "wrapped FROM workspace_keys").await]), [true]);
+    }
+}
+
+/// The end of a ciphertext.
+async fn end_of(place: &Place, what: &str) -> Vec<u8> {
+    let database = place.database().await;
+    let mut bytes = database.bytes(&format!("SELECT {what}")).await;
+    database.close().await;
+    bytes.split_off(bytes.len() - 24)
+}
+
+/// Which of them are in the database's files.
+fn held(place: &Place, all: &[Vec<u8>]) -> Vec<bool> {
+    let files = place.bytes();
+    let holds = |bytes: &Vec<u8>| files.values().any(|file| file.windows(bytes.len()).any(|window| window == bytes));
+    all.iter().map(holds).collect()
 }
 
 fn counts(key: &MasterKey) -> [i64; 3] {

@@ -148,6 +148,24 @@ async fn where_workspaces_are_explicit_a_deleted_one_gets_no_key() {
     assert!(fleet.keys("workspaces/acme", false).await.unwrap().is_empty());
 }
 
+/// A row is bound to the event that ends it as it was found: that it was altered must be told there.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_altered_is_told_of_where_it_ends() {
+    let fleet = Fleet::start().await.unwrap();
+    let keys = lived_in(&fleet).await;
+    let label = format!("UPDATE provider_keys SET label = 'mine' WHERE id = '{}'", keys[0].uid);
+    database::alter(&fleet.database(), &label).await.unwrap();
+    database::alter(&fleet.database(), "UPDATE workspaces SET plan = 'pro'").await.unwrap();
+    delete(&fleet, "acme").await.unwrap();
+    let told =
+        async |sql: &str| database::number(&fleet.database(), &format!("SELECT count(*) FROM {sql}")).await.unwrap();
+    let altered = r#"details LIKE '%"altered":"true"%'"#;
+    assert_eq!(told(&format!("audit_events WHERE {altered}")).await, 2, "nothing else was");
+    let of_key = format!("audit_events WHERE {altered} AND action = 'key.purged' AND target = '{}'", keys[0].name);
+    assert_eq!(told(&of_key).await, 1);
+    assert_eq!(told(&format!("audit_events WHERE {altered} AND action = 'workspace.deleted'")).await, 1);
+}
+
 /// More than one write should end: copies of rows, which need not be intact to be destroyed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_workspace_with_many_rows_is_deleted_whole() {

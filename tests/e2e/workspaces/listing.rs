@@ -1,7 +1,7 @@
 //! Listings, a page at a time.
 
 use claviger_proto::keyvault_v1 as kv;
-use claviger_tests::{Fleet, reason};
+use claviger_tests::{Fleet, database, reason};
 
 use super::*;
 
@@ -59,4 +59,43 @@ async fn routes_are_listed_by_agent_for_one_workspace_alone() {
     assert_eq!(list("workspaces/acme", &token).await.unwrap(), (vec![name("c")], String::new()));
     assert_eq!(reason(&list("workspaces/other", &token).await.unwrap_err()), "INVALID_FIELD");
     assert_eq!(list("workspaces/nobody", "").await.unwrap(), (Vec::new(), String::new()));
+}
+
+/// One row that was written to behind the vault's back stops a page, which says which; ending it is enough.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_names_what_was_altered() {
+    let fleet = Fleet::start().await.unwrap();
+    for id in ["a", "b", "c"] {
+        fleet.make_workspace(id, kv::Workspace::default()).await.unwrap();
+        set_route(&fleet, byok("a", id, "anthropic", "")).await.unwrap();
+    }
+    let sql = async |sql: &str| database::alter(&fleet.database(), sql).await.unwrap();
+    let routes = async || {
+        let request = kv::ListAgentRoutesRequest { parent: "workspaces/a".into(), ..Default::default() };
+        fleet.workspaces().list_agent_routes(request).await.map(|page| page.into_inner().agent_routes.len())
+    };
+
+    sql("UPDATE agent_routes SET mode = 'METERED' WHERE agent = 'b'").await;
+    let named = ("claviger.dev/AgentRoute".to_owned(), "workspaces/a/agents/b/route".to_owned());
+    assert_eq!(altered(&routes().await.unwrap_err()), named);
+    let ended = kv::DeleteAgentRouteRequest { name: named.1, ..Default::default() };
+    fleet.workspaces().delete_agent_route(ended).await.unwrap();
+    assert_eq!(routes().await.unwrap(), 2);
+
+    sql("UPDATE workspaces SET plan = 'pro' WHERE id = 'b'").await;
+    let named = ("claviger.dev/Workspace".to_owned(), "workspaces/b".to_owned());
+    assert_eq!(altered(&list(&fleet, "", 0, "").await.unwrap_err()), named);
+    delete(&fleet, "b").await.unwrap();
+    assert_eq!(list(&fleet, "", 0, "").await.unwrap().0, ["workspaces/a", "workspaces/c"]);
+
+    sql("UPDATE workspaces SET id = 'no name ' || char(10) WHERE id = 'c'").await;
+    assert_eq!(altered(&list(&fleet, "", 0, "").await.unwrap_err()).1, "", "what is no name is not shown");
+}
+
+/// The resource that a refusal names.
+fn altered(refused: &Status) -> (String, String) {
+    use tonic_types::StatusExt;
+    assert_eq!(reason(refused), "WORKSPACE_ALTERED");
+    let resource = refused.get_details_resource_info().unwrap();
+    (resource.resource_type, resource.resource_name)
 }

@@ -38,6 +38,17 @@ async fn a_plan_without_own_keys_stops_their_use_and_no_more() {
     let listed = fleet.keys("workspaces/acme", false).await.unwrap();
     assert_eq!(listed.into_iter().map(|key| key.name).collect::<Vec<_>>(), std::slice::from_ref(&stored.name));
     fleet.test(&stored.name).await.unwrap();
+    let parent = "workspaces/acme".to_owned();
+    let list = kv::ListAuditEventsRequest { parent: parent.clone(), page_size: 500, ..Default::default() };
+    let listed = fleet.audit_log().list_audit_events(list).await.unwrap().into_inner().audit_events;
+    assert_eq!((listed[0].action.as_str(), &listed[0].target), ("key.tested", &stored.name));
+    let export = kv::ExportAuditEventsRequest { parent, ..Default::default() };
+    let mut export = fleet.audit_log().export_audit_events(export).await.unwrap().into_inner();
+    let mut file = String::new();
+    while let Some(part) = export.message().await.unwrap() {
+        file += &part.lines;
+    }
+    assert_eq!(file.lines().filter(|line| line.contains("\"action\":")).count(), listed.len());
 
     set_plan(&fleet, "team").await;
     assert_eq!(secret(fleet.resolve(pin()).await.unwrap()), own);

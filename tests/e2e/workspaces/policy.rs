@@ -1,7 +1,8 @@
 //! Changing a policy.
 
 use claviger_proto::keyvault_v1 as kv;
-use claviger_tests::fleet::create_request;
+use claviger_proto::routing_v1::{ResolveKeyRequest, Source};
+use claviger_tests::fleet::{create_request, resolve_request};
 use claviger_tests::{Fleet, database, key, key_for, reason};
 use futures::future::join_all;
 
@@ -88,7 +89,8 @@ async fn an_update_is_refused_for_what_it_says() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_only_workspace_takes_no_change_but_of_plan_and_lock() {
     let fleet = Fleet::start().await.unwrap();
-    let stored = fleet.create("workspaces/acme", "anthropic", &key("good")).await.unwrap();
+    let secret = key("good");
+    let stored = fleet.create("workspaces/acme", "anthropic", &secret).await.unwrap();
     set_read_only(&fleet, "acme", true).await;
     let open = kv::Workspace { fallback_consent: kv::FallbackConsent::Never.into(), ..Default::default() };
     for field in ["default_mode", "fallback_consent", "allowed_providers", "default_provider", "default_model"] {
@@ -104,7 +106,10 @@ async fn a_read_only_workspace_takes_no_change_but_of_plan_and_lock() {
     let pro = kv::Workspace { plan: "pro".into(), ..Default::default() };
     assert_eq!(update(&fleet, change("acme", &["plan"], pro)).await.unwrap().plan, "pro");
     fleet.test(&stored.name).await.unwrap();
-    fleet.revoke(&stored.name).await.unwrap(); // revoking goes on
+    let ask = ResolveKeyRequest { provider: "anthropic".into(), ..resolve_request("workspaces/acme") };
+    let resolved = fleet.resolve(ask).await.unwrap();
+    assert_eq!((resolved.source(), resolved.credential.unwrap().secret), (Source::WorkspaceKey, secret)); // so does resolving
+    fleet.revoke(&stored.name).await.unwrap(); // and revoking
     set_read_only(&fleet, "acme", false).await;
     update(&fleet, change("acme", &["fallback_consent"], open)).await.unwrap();
 }

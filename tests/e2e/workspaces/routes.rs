@@ -72,6 +72,9 @@ async fn an_order_names_an_unrevoked_workspace_key_of_its_provider() {
     let mut slug_alone = byok("acme", "b", "openai", "openai");
     of(&mut slug_alone).set_mode(kv::AgentMode::Auto);
     assert_eq!(reason(&set_route(&fleet, slug_alone).await.unwrap_err()), "INVALID_FIELD");
+    database::alter(&fleet.database(), "UPDATE provider_keys SET label = 'x' WHERE provider = 'openai'").await.unwrap();
+    let altered = set_route(&fleet, byok("acme", "b", "openai", "openai")).await.unwrap_err();
+    assert_eq!(reason(&altered), "KEY_ALTERED");
 }
 
 #[tokio::test(flavor = "multi_thread")]

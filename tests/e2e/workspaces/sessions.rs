@@ -84,6 +84,9 @@ async fn a_binding_names_a_key_of_its_user_or_of_the_workspace() {
         let refused = bind(&fleet, wanted(slug, user, provider)).await.unwrap_err();
         assert_eq!(reason(&refused), refusal, "{slug} {user} {provider}");
     }
+    let alter = format!("UPDATE provider_keys SET label = 'x' WHERE id = '{}'", personal.uid);
+    database::alter(&fleet.database(), &alter).await.unwrap();
+    assert_eq!(reason(&bind(&fleet, wanted("main", "ann", "openai")).await.unwrap_err()), "KEY_ALTERED");
     fleet.revoke(&personal.name).await.unwrap();
     bind(&fleet, wanted("main", "ann", "anthropic")).await.unwrap(); // the workspace's is left
     let nowhere = bind(&fleet, binding("nowhere", "s", "main")).await.unwrap_err();

@@ -60,6 +60,9 @@ pub enum Problem {
     /// A field is of another type or form, or must not be in such a line.
     #[error("the field {0} is not as it must be")]
     Field(&'static str),
+    /// A field that the format does not have.
+    #[error("there is a field that the format does not have")]
+    Foreign,
     /// The file is of another history than the one before.
     #[error("the file is of another epoch than the file before")]
     Epoch,

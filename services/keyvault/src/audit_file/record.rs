@@ -32,10 +32,12 @@ const KNOWN: [&str; 20] = [
     "last_hash",
 ];
 
-/// The known fields of a line; others are passed over, as later releases may add some.
+/// The fields of a line. What the format does not have there is in no hash, and anyone could have added it.
 pub(super) struct Record<'a> {
     fields: Vec<(&'static str, Scalar<'a>)>,
     twice: Option<&'static str>,
+    /// Whether there is a field of another name.
+    foreign: bool,
 }
 
 enum Scalar<'a> {
@@ -66,7 +68,7 @@ impl<'a> Record<'a> {
             "all" => Scope::All { after: self.after()? },
             tenant => Scope::Tenant(Tenant::parse(tenant).map_err(|_| Problem::Field("scope"))?),
         };
-        self.none_of(["first_seq", "previous_hash"])?;
+        self.nothing_else()?;
         Ok(Header { epoch, scope })
     }
 
@@ -90,7 +92,7 @@ impl<'a> Record<'a> {
     /// The line as an event.
     pub(super) fn event(mut self) -> Result<ExportedEvent<'a>, Problem> {
         self.once()?;
-        Ok(ExportedEvent {
+        let event = ExportedEvent {
             seq: self.number("seq")?,
             event_time: self.number("event_time")?,
             tenant: self.text("tenant")?,
@@ -104,7 +106,9 @@ impl<'a> Record<'a> {
             details: self.text("details")?,
             previous_hash: self.hash("previous_hash")?,
             hash: self.hash("hash")?,
-        })
+        };
+        self.nothing_else()?;
+        Ok(event)
     }
 
     /// The line as a file's last.
@@ -115,7 +119,7 @@ impl<'a> Record<'a> {
             0 => None,
             _ => Some(Head { seq: self.number("last_seq")?, hash: self.hash("last_hash")? }),
         };
-        self.none_of(["last_seq", "last_hash"])?;
+        self.nothing_else()?;
         Ok(Trailer { events, last })
     }
 
@@ -123,8 +127,13 @@ impl<'a> Record<'a> {
         self.twice.map_or(Ok(()), |name| Err(Problem::Twice(name)))
     }
 
-    fn none_of(&self, names: [&'static str; 2]) -> Result<(), Problem> {
-        names.into_iter().find(|name| self.has(name)).map_or(Ok(()), |name| Err(Problem::Field(name)))
+    /// All of the line was taken.
+    fn nothing_else(&self) -> Result<(), Problem> {
+        match self.fields.first() {
+            Some((name, _)) => Err(Problem::Field(name)),
+            None if self.foreign => Err(Problem::Foreign),
+            None => Ok(()),
+        }
     }
 
     fn text(&mut self, name: &'static str) -> Result<Cow<'a, str>, Problem> {
@@ -147,7 +156,7 @@ impl<'a> Record<'a> {
 
     fn take(&mut self, name: &'static str) -> Result<Scalar<'a>, Problem> {
         let at = self.fields.iter().position(|(field, _)| *field == name).ok_or(Problem::Missing(name))?;
-        Ok(self.fields.swap_remove(at).1)
+        Ok(self.fields.remove(at).1)
     }
 }
 
@@ -167,11 +176,12 @@ impl<'de> Visitor<'de> for RecordVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Record<'de>, A::Error> {
-        let mut record = Record { fields: Vec::with_capacity(KNOWN.len()), twice: None };
+        let mut record = Record { fields: Vec::with_capacity(KNOWN.len()), twice: None, foreign: false };
         while let Some(key) = map.next_key::<Scalar<'de>>()? {
             let Scalar::Text(key) = key else { continue };
             let Some(name) = KNOWN.into_iter().find(|name| *name == key) else {
                 map.next_value::<IgnoredAny>()?;
+                record.foreign = true;
                 continue;
             };
             let value = map.next_value()?;

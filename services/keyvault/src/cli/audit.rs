@@ -1,7 +1,7 @@
 //! The commands about the audit log.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app;
 use crate::audit_file;
+use crate::cli::progress::Progress;
 use crate::config::{Seal, Verify};
-use crate::usecase::audit::{Out, SealError, Sealed, seal as move_out};
+use crate::usecase::audit::{Oldest, Out, Sealed, seal as move_out};
 
 /// From this size of all files on, in bytes, `audit verify` shows how far it is.
 const LARGE: u64 = 64 << 20;
@@ -24,8 +25,8 @@ const MANY: u64 = 10_000;
 /// The first thing that is wrong.
 pub(super) fn verify(of: &Verify) -> anyhow::Result<()> {
     let size = of.files.iter().filter_map(|file| std::fs::metadata(file).ok()).map(|file| file.len()).sum::<u64>();
-    let mut shown = Shown::new(size >= LARGE);
-    let verified = audit_file::verify(&of.files, &of.heads, &mut |bytes| shown.part(bytes, size));
+    let mut shown = Progress::of_at_least(LARGE);
+    let verified = audit_file::verify(&of.files, &of.heads, &mut |bytes| shown.show(bytes, size));
     drop(shown);
     Ok(write!(std::io::stdout().lock(), "{}", verified?)?)
 }
@@ -48,17 +49,13 @@ async fn sealed(of: &Seal) -> anyhow::Result<Option<Sealed>> {
     let app::Opened { store, writer, .. } = app::open_existing(&of.storage, of.master_key_file.as_deref()).await?;
     let stop = CancellationToken::new();
     let writing = tokio::spawn(writer.run(stop.clone()));
-    let mut shown = None;
-    let mut show = |done, total| shown.get_or_insert_with(|| Shown::new(total >= MANY)).part(done, total);
-    let sealed = move_out(&store, of.before.time(), || OutFile::new(&of.out), &mut show).await;
+    let what = Oldest { before: of.before.time(), most: of.max_events };
+    let mut shown = Progress::of_at_least(MANY);
+    let mut show = |done, total| shown.show(done, total);
+    let sealed = move_out(&store, what, || OutFile::new(&of.out), &mut show).await;
     drop(shown);
     stop.cancel();
     let _ = writing.await; // it has nothing more to say
-    if let Err(error) = &sealed
-        && !matches!(error, SealError::Unconfirmed(_) | SealError::NotMade(_))
-    {
-        let _ = fs::remove_file(&of.out); // the database has its events, and half a file would be in the way
-    }
     sealed.with_context(|| of.out.display().to_string())
 }
 
@@ -92,10 +89,14 @@ impl Out for OutFile<'_> {
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
         File::open(folder.unwrap_or(Path::new(".")))?.sync_all() // the file's name is on the disk too
     }
+
+    fn discard(self) {
+        let _ = fs::remove_file(self.path); // half a file would be in the way
+    }
 }
 
 fn table(file: &Path, sealed: &Sealed) -> String {
-    let Sealed { segment, events, file_digest, head } = sealed;
+    let Sealed { segment, events, file_digest, head, left } = sealed;
     [
         ("file", file.display().to_string()),
         ("sha256", hex::encode(file_digest)),
@@ -105,33 +106,11 @@ fn table(file: &Path, sealed: &Sealed) -> String {
         ("last hash", hex::encode(segment.last.hash)),
         ("kept", format!("{}, the newest of each resource", segment.kept_events)),
         ("head", head.to_string()),
+        ("left", if *left == 0 { "none".to_owned() } else { format!("{left}: seal again, into another file") }),
     ]
     .map(|(name, value)| format!("{name:<10} {value}\n"))
     .concat()
 }
 
-/// How far a long command is, for whoever watches it.
-struct Shown {
-    watched: bool,
-}
-
-impl Shown {
-    fn new(is_long: bool) -> Self {
-        Self { watched: is_long && io::stderr().is_terminal() }
-    }
-
-    fn part(&mut self, done: u64, total: u64) {
-        if self.watched {
-            let percent = done.saturating_mul(100) / total.max(1);
-            let _ = write!(io::stderr(), "\r{percent:>3} %"); // no reason to stop
-        }
-    }
-}
-
-impl Drop for Shown {
-    fn drop(&mut self) {
-        if self.watched {
-            let _ = write!(io::stderr(), "\r     \r");
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,6 @@
 //! `claviger.keyvault.v1.AuditLog`.
 
 use std::collections::HashMap;
-use std::pin::Pin;
 
 use claviger_core::command::ListEvents;
 use claviger_core::fault::Fault;
@@ -9,12 +8,13 @@ use claviger_proto::keyvault::export_scope;
 use claviger_proto::keyvault_v1 as kv;
 use claviger_proto::keyvault_v1::verify_audit_log_response as verified;
 use claviger_proto::{status, timestamp};
-use futures::{Stream, StreamExt, TryStreamExt, stream};
+use futures::{TryStreamExt, stream};
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::answer;
+use super::streams::{Streamed, until};
 use crate::store::StoredEvent;
 use crate::usecase::audit::{Audit, Export, Kind, Progress};
 
@@ -26,7 +26,7 @@ pub struct AuditLogService {
 }
 
 impl AuditLogService {
-    /// Over the use-cases; verifications end at shutdown.
+    /// Over the use-cases; exports and verifications break off at shutdown.
     #[must_use]
     pub fn new(audit: Audit, shutdown: CancellationToken) -> Self {
         Self { audit, shutdown }
@@ -39,11 +39,9 @@ impl AuditLogService {
     }
 
     async fn export(&self, request: kv::ExportAuditEventsRequest) -> Result<Export, Fault> {
-        self.audit.export(export_scope(&request.parent)?, request.first_seq).await
+        self.audit.export(export_scope(&request.parent)?, request.first_seq, request.last_seq).await
     }
 }
-
-type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl kv::audit_log_server::AuditLog for AuditLogService {
@@ -66,15 +64,15 @@ impl kv::audit_log_server::AuditLog for AuditLogService {
             let part = export.next().await.map_err(|error| status::of(&Fault::from(error)))?;
             Ok(part.map(|lines| (kv::ExportAuditEventsResponse { lines }, export)))
         });
-        Ok(Response::new(Box::pin(parts)))
+        Ok(Response::new(until(self.shutdown.clone(), parts, |_| false)))
     }
 
     async fn verify_audit_log(
         &self,
         _: Request<kv::VerifyAuditLogRequest>,
     ) -> Result<Response<Self::VerifyAuditLogStream>, Status> {
-        let progress = self.audit.verify().take_until(self.shutdown.clone().cancelled_owned());
-        Ok(Response::new(Box::pin(progress.map_ok(progress_message).map_err(|fault| status::of(&fault)))))
+        let progress = self.audit.verify().map_ok(progress_message).map_err(|fault| status::of(&fault));
+        Ok(Response::new(until(self.shutdown.clone(), progress, |message| message.done)))
     }
 }
 

@@ -1,15 +1,14 @@
 //! `claviger.keyvault.v1.MasterKeys`.
 
-use std::pin::Pin;
-
 use claviger_core::fault::Fault;
 use claviger_proto::keyvault::{master_key_message, reseal_made_before};
 use claviger_proto::keyvault_v1 as kv;
 use claviger_proto::status;
-use futures::{Stream, StreamExt, stream};
+use futures::stream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
+use super::streams::{Streamed, until};
 use super::{answer, origin};
 use crate::usecase::master_keys::{MasterKey, MasterKeys, Progress, Rotation};
 
@@ -21,7 +20,7 @@ pub struct MasterKeysService {
 }
 
 impl MasterKeysService {
-    /// Over the use-cases; rotations stop at shutdown, and go on when they are called again.
+    /// Over the use-cases; rotations break off at shutdown, and go on when they are called again.
     #[must_use]
     pub fn new(master_keys: MasterKeys, shutdown: CancellationToken) -> Self {
         Self { master_keys, shutdown }
@@ -40,7 +39,7 @@ impl MasterKeysService {
 
 #[tonic::async_trait]
 impl kv::master_keys_server::MasterKeys for MasterKeysService {
-    type RewrapKeysStream = Pin<Box<dyn Stream<Item = Result<kv::RewrapKeysResponse, Status>> + Send>>;
+    type RewrapKeysStream = Streamed<kv::RewrapKeysResponse>;
 
     async fn list_master_keys(
         &self,
@@ -59,8 +58,7 @@ impl kv::master_keys_server::MasterKeys for MasterKeysService {
             let progress = rotation.next().await.map_err(|fault| status::of(&fault))?;
             Ok(progress.map(|progress| (response(&progress), rotation)))
         });
-        let stop = self.shutdown.clone().cancelled_owned();
-        Ok(Response::new(Box::pin(steps.take_until(stop))))
+        Ok(Response::new(until(self.shutdown.clone(), steps, |message| message.done)))
     }
 }
 

@@ -65,7 +65,7 @@ impl Mutations {
         convert: impl Fn(&T, Position) -> M + Send + Sync + 'static,
     ) -> Result<Call<T>, Fault> {
         let Some(id) = request_id(id(request))? else { return Ok(Call::new(origin)) };
-        let once = self.custody.once(&origin.actor, id, method, &encoded(request));
+        let once = self.custody.once(&origin, id, method, &encoded(request));
         Ok(Call::once(origin, once, move |value, at| encoded(&convert(value, at))))
     }
 }

@@ -4,22 +4,19 @@
 //! database. A row is as its newest event left it when its tag is right for that event, and the event is the newest one of
 //! the row's resource.
 
-use std::collections::HashMap;
-
 use claviger_crypto::ServiceKey;
-use sea_orm::sea_query::{Expr, Query, Value};
+use sea_orm::sea_query::{Expr, Value};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, IdenStatic, IntoActiveModel, Iterable,
-    ModelTrait, QueryFilter, QuerySelect,
+    ActiveModelTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, IdenStatic, IntoActiveModel, Iterable,
+    ModelTrait, QueryResult, QuerySelect, Select,
 };
 
-use super::entity::audit_events;
 use super::{Kept, StoreError};
 
 const DOMAIN: &str = "claviger/row/v1";
 
 /// A row that is bound to its newest audit event.
-pub(super) trait Bound: ModelTrait + Clone {
+pub(super) trait Bound: ModelTrait + FromQueryResult + Clone + Send + Sync {
     /// The table's name.
     const TABLE: &'static str;
     /// Columns that the tag leaves out: what is sealed by itself and may be sealed anew.
@@ -95,10 +92,10 @@ impl Binder {
     }
 
     /// Whether a row is as its newest event left it.
-    pub(super) fn is_intact<M: Bound>(&self, row: &M, newest: Option<&Stamp>) -> Result<bool, StoreError> {
-        let Some(newest) = newest.filter(|newest| newest.seq == row.last_seq()) else { return Ok(false) };
+    pub(super) fn is_intact<M: Bound>(&self, Told { row, stamp }: &Told<M>) -> Result<bool, StoreError> {
+        let Some(stamp) = stamp.as_ref().filter(|stamp| stamp.target == row.target()) else { return Ok(false) };
         let parts = parts(row)?;
-        Ok(self.key.verify(DOMAIN, &inputs::<M>(&newest.hash, &parts), row.mac()))
+        Ok(self.key.verify(DOMAIN, &inputs::<M>(&stamp.hash, &parts), row.mac()))
     }
 
     fn tag<M: Bound>(&self, row: &M, hash: &[u8]) -> Result<Vec<u8>, StoreError> {
@@ -150,66 +147,88 @@ fn bytes(value: Value) -> Option<Vec<u8>> {
     })
 }
 
-/// The newest event of each resource that has one.
-pub(super) async fn newest(
-    db: &impl ConnectionTrait,
-    targets: impl IntoIterator<Item = String>,
-) -> Result<HashMap<String, Stamp>, StoreError> {
-    use audit_events::Column;
-    const AT_ONCE: usize = 1_000;
-    let targets: Vec<String> = targets.into_iter().collect();
-    let mut stamps = HashMap::with_capacity(targets.len());
-    for some in targets.chunks(AT_ONCE) {
-        let newest = Query::select()
-            .expr(Expr::col(Column::Seq).max())
-            .from(audit_events::Entity)
-            .and_where(Column::Target.is_in(some))
-            .group_by_col(Column::Target)
-            .to_owned();
-        let rows: Vec<(String, i64, Vec<u8>)> = audit_events::Entity::find()
-            .select_only()
-            .columns([Column::Target, Column::Seq, Column::Hash])
-            .filter(Column::Seq.in_subquery(newest))
-            .into_tuple()
-            .all(db)
-            .await?;
-        stamps.extend(rows.into_iter().map(|(target, seq, hash)| (target.clone(), Stamp { target, seq, hash })));
-    }
-    Ok(stamps)
+/// A row with the event that it names as its newest.
+pub(super) struct Told<M> {
+    pub(super) row: M,
+    /// None for an event that is not there, or is not its resource's newest.
+    pub(super) stamp: Option<Stamp>,
 }
 
-/// Rows with whether each is as its newest event left it. Within one snapshot of the database.
-pub(super) async fn checked<M: Bound>(
+impl<M: Bound> FromQueryResult for Told<M> {
+    fn from_query_result(row: &QueryResult, prefix: &str) -> Result<Self, DbErr> {
+        let model = M::from_query_result(row, prefix)?;
+        let (target, hash): (Option<String>, Option<Vec<u8>>) =
+            (row.try_get("", "told_target")?, row.try_get("", "told_hash")?);
+        let newest: Option<i64> = row.try_get("", "told_newest")?;
+        let seq = newest.filter(|newest| *newest == model.last_seq());
+        let stamp = target.zip(hash).zip(seq).map(|((target, hash), seq)| Stamp { target, seq, hash });
+        Ok(Self { row: model, stamp })
+    }
+}
+
+/// What a query asks beside a row's columns to tell of its event.
+pub(super) const TOLD: [(&str, &str); 3] = [
+    ("(SELECT e.target FROM audit_events e WHERE e.seq = last_seq)", "told_target"),
+    ("(SELECT e.hash FROM audit_events e WHERE e.seq = last_seq)", "told_hash"),
+    (
+        "(SELECT MAX(n.seq) FROM audit_events n \
+         WHERE n.target = (SELECT e.target FROM audit_events e WHERE e.seq = last_seq))",
+        "told_newest",
+    ),
+];
+
+/// Rows with their events. However many events a resource has, two of them are looked at.
+pub(super) async fn told<E, M>(db: &impl ConnectionTrait, query: Select<E>) -> Result<Vec<Told<M>>, StoreError>
+where
+    E: EntityTrait<Model = M>,
+    M: Bound,
+{
+    let query = TOLD.into_iter().fold(query, |query, (sql, name)| query.expr_as(Expr::cust(sql), name));
+    Ok(query.into_model::<Told<M>>().all(db).await?)
+}
+
+/// Rows with whether each is as its newest event left it.
+pub(super) async fn checked<E, M>(
     db: &impl ConnectionTrait,
     binder: &Binder,
-    rows: Vec<M>,
-) -> Result<Vec<(M, bool)>, StoreError> {
-    let newest = newest(db, rows.iter().map(Bound::target)).await?;
-    let check = |row: M| {
-        let intact = binder.is_intact(&row, newest.get(&row.target()))?;
-        Ok((row, intact))
+    query: Select<E>,
+) -> Result<Vec<(M, bool)>, StoreError>
+where
+    E: EntityTrait<Model = M>,
+    M: Bound,
+{
+    let check = |told: Told<M>| {
+        let intact = binder.is_intact(&told)?;
+        Ok((told.row, intact))
     };
-    rows.into_iter().map(check).collect()
+    told(db, query).await?.into_iter().map(check).collect()
 }
 
 /// Rows that must all be as their newest events left them, in the domain.
-pub(super) async fn intact<M, T>(
+pub(super) async fn intact<E, M, T>(
     db: &impl ConnectionTrait,
     binder: &Binder,
-    rows: Vec<M>,
+    query: Select<E>,
 ) -> Result<Vec<Kept<T>>, StoreError>
+where
+    E: EntityTrait<Model = M>,
+    M: Bound,
+    T: TryFrom<M, Error = StoreError>,
+{
+    told(db, query).await?.into_iter().map(|told| kept(binder, told)).collect()
+}
+
+/// A row that must be as its newest event left it, in the domain.
+pub(super) fn kept<M, T>(binder: &Binder, told: Told<M>) -> Result<Kept<T>, StoreError>
 where
     M: Bound,
     T: TryFrom<M, Error = StoreError>,
 {
-    let keep = |(row, intact): (M, bool)| {
-        if !intact {
-            return Err(StoreError::Altered(M::TABLE));
-        }
-        let seq = u64::try_from(row.last_seq()).map_err(|_| StoreError::Corrupt(M::TABLE))?;
-        Ok(Kept { value: T::try_from(row)?, seq })
-    };
-    checked(db, binder, rows).await?.into_iter().map(keep).collect()
+    if !binder.is_intact(&told)? {
+        return Err(StoreError::Altered(M::TABLE, told.row.target()));
+    }
+    let seq = u64::try_from(told.row.last_seq()).map_err(|_| StoreError::Corrupt(M::TABLE))?;
+    Ok(Kept { value: T::try_from(told.row)?, seq })
 }
 
 /// A row as its table takes it, all columns set.

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sea_orm::sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, RuntimeErr,
     SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
 };
 
@@ -18,9 +18,12 @@ const READERS: u32 = 4;
 /// PostgreSQL's reads wait for the network, SQLite's for the processor.
 const REMOTE_READERS: u32 = 16;
 const BUSY: Duration = Duration::from_secs(5);
+const RETRY: Duration = Duration::from_millis(10);
+/// What the service asks of a server ends; whoever owns the tables may take longer.
+const STATEMENT: (&str, &str) = ("statement_timeout", "30s");
 /// What makes each of PostgreSQL's transactions see one moment, and change nothing.
-const SNAPSHOTS: [(&str, &str); 2] =
-    [("default_transaction_isolation", "repeatable read"), ("default_transaction_read_only", "on")];
+const SNAPSHOTS: [(&str, &str); 3] =
+    [("default_transaction_isolation", "repeatable read"), ("default_transaction_read_only", "on"), STATEMENT];
 
 /// Where the database is. Its `Debug` shows no password.
 #[derive(Clone)]
@@ -89,17 +92,29 @@ pub(super) async fn look(location: &Location) -> Result<Option<DatabaseConnectio
         Location::Sqlite(path) => sqlite(path, 1, |sqlite| sqlite.read_only(true)),
         Location::Postgres(server) => postgres(server, 1, &SNAPSHOTS),
     };
-    Ok(Some(Database::connect(options).await?))
+    Ok(Some(connected(options).await?))
 }
 
-/// Opens a pool for reads and the one connection for writes.
-pub(super) async fn connect(location: &Location) -> Result<(DatabaseConnection, DatabaseConnection), StoreError> {
-    let (write, read) = match location {
-        Location::Sqlite(path) => (sqlite(path, 1, lasting), sqlite(path, READERS, lasting)),
-        Location::Postgres(server) => (postgres(server, 1, &[]), postgres(server, REMOTE_READERS, &SNAPSHOTS)),
-    };
-    let write = Database::connect(write).await?;
-    Ok((Database::connect(read).await?, write))
+/// Opens a pool for reads.
+pub(super) async fn reader(location: &Location) -> Result<DatabaseConnection, StoreError> {
+    connected(match location {
+        Location::Sqlite(path) => sqlite(path, READERS, lasting),
+        Location::Postgres(server) => postgres(server, REMOTE_READERS, &SNAPSHOTS),
+    })
+    .await
+}
+
+/// Opens the one connection for writes.
+pub(super) async fn writer(location: &Location) -> Result<DatabaseConnection, StoreError> {
+    connected(match location {
+        Location::Sqlite(path) => sqlite(path, 1, lasting),
+        Location::Postgres(server) => {
+            let mut options = postgres(server, 1, &[STATEMENT]);
+            options.test_before_acquire(false); // the transaction's beginning is the test
+            options
+        }
+    })
+    .await
 }
 
 /// The one connection of whoever owns the tables. It waits longer than the service would for another that does the same.
@@ -108,7 +123,61 @@ pub(super) async fn owner(location: &Location) -> Result<DatabaseConnection, Sto
         Location::Sqlite(path) => sqlite(path, 1, lasting),
         Location::Postgres(server) => postgres(server, 1, &[("lock_timeout", "60s")]),
     };
-    Ok(Database::connect(options).await?)
+    connected(options).await
+}
+
+/// Connects. Of several that turn a new file's write-ahead log on at once, SQLite refuses all but one without waiting, so
+/// that is done here.
+async fn connected(options: ConnectOptions) -> Result<DatabaseConnection, StoreError> {
+    let end = Instant::now() + BUSY;
+    loop {
+        match Database::connect(options.clone()).await {
+            Err(error) if is_busy(&error) && Instant::now() < end => tokio::time::sleep(RETRY).await,
+            connected => return Ok(connected?),
+        }
+    }
+}
+
+fn is_busy(error: &DbErr) -> bool {
+    const SQLITE_BUSY: &str = "5";
+    let DbErr::Conn(RuntimeErr::SqlxError(error)) = error else { return false };
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == SQLITE_BUSY)
+}
+
+/// Runs statements that answer nothing, in one exchange with the database: on SQLite one after the other, on PostgreSQL as
+/// one statement of several parts, where none sees what another changes.
+pub(super) async fn together<const N: usize>(
+    db: &impl ConnectionTrait,
+    statements: [Statement; N],
+) -> Result<(), StoreError> {
+    let backend = db.get_database_backend();
+    let (mut parts, mut values) = (Vec::with_capacity(N), Vec::new());
+    for statement in statements {
+        parts.push(if backend == DbBackend::Postgres { moved(&statement.sql, values.len()) } else { statement.sql });
+        values.extend(statement.values.into_iter().flat_map(|values| values.0));
+    }
+    let sql = match parts.split_last() {
+        Some((last, others)) if backend == DbBackend::Postgres && !others.is_empty() => {
+            let part = |(number, sql): (usize, &String)| format!("part{number} AS ({sql})");
+            let others: Vec<_> = others.iter().enumerate().map(part).collect();
+            format!("WITH {} {last}", others.join(", "))
+        }
+        _ => parts.join("; "),
+    };
+    db.execute_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
+    Ok(())
+}
+
+/// A statement whose `$1` is behind that many other values. Our statements hold no other `$`: what is given is a value.
+fn moved(sql: &str, by: usize) -> String {
+    let mut parts = sql.split('$');
+    let mut moved = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
+        let number = part[..end].parse::<usize>().unwrap_or_default();
+        moved.push_str(&format!("${}{}", number + by, &part[end..]));
+    }
+    moved
 }
 
 /// A transaction that holds SQLite's write lock from its beginning. On PostgreSQL its first update is what locks.
@@ -141,6 +210,7 @@ impl Store {
 /// The path is given apart from the URL, in which some of its characters would mean something else.
 fn sqlite(path: &Path, connections: u32, more: fn(SqliteConnectOptions) -> SqliteConnectOptions) -> ConnectOptions {
     let mut options = pool("sqlite://database", connections);
+    options.test_before_acquire(false); // a file does not go away
     let path = path.to_owned();
     options.map_sqlx_sqlite_opts(move |sqlite| more(sqlite.filename(&path).busy_timeout(BUSY)));
     options

@@ -6,6 +6,7 @@ use sea_orm_migration::SchemaManager;
 use super::connect::{Location, look};
 use super::entity::{provider_keys, service_keys, workspace_keys};
 use super::rewrap::{known_master_keys, sealed, some_records, some_workspace_keys, workspace_keys_of};
+use super::setup::has_events;
 use super::{AnyRecord, AnyWorkspaceKey, MasterKeyRow, Place, ServiceKeyRow, StoreError};
 
 /// One moment of a database.
@@ -64,6 +65,14 @@ impl Inspection {
     /// When the database fails.
     pub async fn service_keys(&self) -> Result<Vec<ServiceKeyRow>, StoreError> {
         Ok(service_keys::Entity::find().all(&self.txn).await?.into_iter().map(ServiceKeyRow::from).collect())
+    }
+
+    /// Whether anything was ever recorded.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn has_events(&self) -> Result<bool, StoreError> {
+        has_events(&self.txn).await
     }
 
     /// Tenants' keys from behind `after`.

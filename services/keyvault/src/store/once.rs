@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, Set};
+use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect};
 use time::OffsetDateTime;
 
-use super::entity::request_ids::{ActiveModel, Column, Entity, Model};
+use super::bound::Binder;
+use super::entity::request_ids::{Column, Entity, Model};
+use super::error::REQUEST_IDS;
 use super::key_row::micros;
 use super::{Store, StoreError, WriteTxn};
 
+const DOMAIN: &str = "claviger/answer/v1";
 /// How long an answer is kept.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Old answers forgotten with each new one, so that no one has to tidy up.
@@ -30,9 +33,10 @@ impl Store {
     /// The first answer, if the request was answered before.
     ///
     /// # Errors
-    /// [`StoreError::RequestIdReused`]; or when the database fails.
+    /// [`StoreError::RequestIdReused`]; [`StoreError::Altered`] for an answer that is not the one that was kept; or when the
+    /// database fails.
     pub async fn recall(&self, once: &Once, now: OffsetDateTime) -> Result<Recalled, StoreError> {
-        recall(&self.read, once, now).await
+        recall(&self.read, &self.binder, once, now).await
     }
 }
 
@@ -40,9 +44,10 @@ impl WriteTxn {
     /// The first answer, if the request was answered before.
     ///
     /// # Errors
-    /// [`StoreError::RequestIdReused`]; or when the database fails.
+    /// [`StoreError::RequestIdReused`]; [`StoreError::Altered`] for an answer that is not the one that was kept; or when the
+    /// database fails.
     pub async fn recall(&self, once: &Once, now: OffsetDateTime) -> Result<Recalled, StoreError> {
-        recall(self.db(), once, now).await
+        recall(self.db(), self.binder(), once, now).await
     }
 
     /// Keeps the first answer.
@@ -51,13 +56,15 @@ impl WriteTxn {
     /// When the database fails.
     pub async fn remember(&self, once: &Once, answer: Vec<u8>, now: OffsetDateTime) -> Result<(), StoreError> {
         self.forget_old_answers(once, now).await?;
-        let row = ActiveModel {
-            id_tag: Set(once.id.to_vec()),
-            body_tag: Set(once.body.to_vec()),
-            answer: Set(answer),
-            expire_time: Set(micros(now + KEPT)),
+        let mut row = Model {
+            id_tag: once.id.to_vec(),
+            body_tag: once.body.to_vec(),
+            answer,
+            expire_time: micros(now + KEPT),
+            mac: Vec::new(),
         };
-        Entity::insert(row).exec_without_returning(self.db()).await?;
+        row.mac = self.binder().seal(DOMAIN, &parts(&row, &row.expire_time.to_be_bytes()));
+        Entity::insert(row.into_active_model().reset_all()).exec_without_returning(self.db()).await?;
         Ok(())
     }
 
@@ -77,10 +84,29 @@ impl WriteTxn {
     }
 }
 
-async fn recall(db: &impl ConnectionTrait, once: &Once, now: OffsetDateTime) -> Result<Recalled, StoreError> {
+/// An altered row is refused before it is asked for anything, its age included: an answer that only looks expired would
+/// let the request be done again.
+async fn recall(
+    db: &impl ConnectionTrait,
+    binder: &Binder,
+    once: &Once,
+    now: OffsetDateTime,
+) -> Result<Recalled, StoreError> {
     let row: Option<Model> = Entity::find_by_id(once.id.to_vec()).one(db).await?;
-    match row.filter(|row| row.expire_time > micros(now)) {
-        Some(row) if row.body_tag != once.body => Err(StoreError::RequestIdReused),
-        row => Ok(row.map(|row| row.answer)),
+    let Some(row) = row else { return Ok(None) };
+    if !binder.is_seal(DOMAIN, &parts(&row, &row.expire_time.to_be_bytes()), &row.mac) {
+        return Err(StoreError::Altered(REQUEST_IDS, String::new()));
     }
+    if row.expire_time <= micros(now) {
+        return Ok(None);
+    }
+    if row.body_tag != once.body {
+        return Err(StoreError::RequestIdReused);
+    }
+    Ok(Some(row.answer))
+}
+
+/// What the seal covers: all of a row.
+fn parts<'a>(row: &'a Model, expire_time: &'a [u8; 8]) -> [&'a [u8]; 4] {
+    [&row.id_tag, &row.body_tag, &row.answer, expire_time]
 }

@@ -1,5 +1,6 @@
 //! Reads. Each takes the tenant first, or a name that holds it, and sees one snapshot of the database.
 
+mod beside;
 mod keys;
 mod workspaces;
 
@@ -11,8 +12,10 @@ use sea_orm::{ConnectionTrait, EntityTrait, TransactionTrait};
 use super::entity::audit_head;
 use super::{Kept, Store, StoreError, StoredKey, WorkspaceKeyRow};
 
-pub use keys::{After, Neighbour};
-pub(super) use keys::{key, key_of_slug, keys_of_owner, keys_with_fingerprint, neighbours, revoked_keys, usable_keys};
+pub use beside::{Beside, Neighbours};
+pub(super) use beside::{beside, neighbours};
+pub use keys::After;
+pub(super) use keys::{key, key_of_slug, keys_of_owner, keys_with_fingerprint, revoked_keys, usable_keys};
 pub(super) use workspaces::{agent_route, session_binding, workspace, workspace_keys};
 
 /// All of one tenant, at one moment.

@@ -2,8 +2,8 @@
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement, TransactionTrait};
 
-use super::StoreError;
 use super::schema::{NOTES, texts};
+use super::{Store, StoreError};
 
 /// What the service does to each table. A table that is not here is out of its reach.
 pub(super) const GRANTS: [(&str, &str); 13] = [
@@ -70,6 +70,22 @@ async fn is_too_mighty(db: &impl ConnectionTrait, role: &str) -> Result<bool, Db
         WHERE namespace.nspname = current_schema() AND class.relname IN ('audit_events', 'audit_segments')";
     let row = db.query_one_raw(Statement::from_sql_and_values(DbBackend::Postgres, SQL, [role.into()])).await?;
     row.map_or(Ok(true), |row| row.try_get_by_index(0))
+}
+
+impl Store {
+    /// Whether this connection's role can move events out of the log, as far as the server says beforehand.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn may_seal(&self) -> Result<bool, StoreError> {
+        const SQL: &str = "SELECT has_table_privilege('audit_events', 'DELETE') \
+            AND has_table_privilege('audit_segments', 'INSERT') AND has_table_privilege('audit_segments', 'UPDATE')";
+        if self.read.get_database_backend() != DbBackend::Postgres {
+            return Ok(true);
+        }
+        let row = self.read.query_one_raw(Statement::from_string(DbBackend::Postgres, SQL)).await?;
+        Ok(row.map_or(Ok(false), |row| row.try_get_by_index(0))?)
+    }
 }
 
 async fn exists(db: &impl ConnectionTrait, role: &str) -> Result<bool, DbErr> {

@@ -72,7 +72,8 @@ pub(super) async fn assert_current(db: &DatabaseConnection) -> Result<(), StoreE
     if all { Ok(()) } else { Err(StoreError::Schema) }
 }
 
-/// The migrations and which ran. A note of one that this release does not have is another release's.
+/// The migrations and which ran. Newer ones than this release has leave it a schema that it runs on, as migrations expand
+/// before they contract; any other that it does not have is a foreign one.
 pub(super) async fn found<'c, C>(db: &'c C) -> Result<Vec<Migration>, StoreError>
 where
     C: ConnectionTrait,
@@ -81,12 +82,14 @@ where
     if !SchemaManager::new(db).has_table(NOTES).await? {
         return Ok(of_this_release(&BTreeSet::new()));
     }
-    let noted = texts(db, &format!("SELECT version FROM {NOTES}")).await?.into_iter().collect();
-    let known = of_this_release(&noted);
-    if known.iter().filter(|migration| migration.applied).count() < noted.len() {
+    let noted: BTreeSet<String> = texts(db, &format!("SELECT version FROM {NOTES}")).await?.into_iter().collect();
+    let ours = of_this_release(&noted);
+    let is_newer = |name: &String| ours.iter().all(|ours| ours.name < *name);
+    let is_ours = |name: &String| ours.iter().any(|ours| ours.name == *name);
+    if !noted.iter().all(|name| is_ours(name) || is_newer(name)) {
         return Err(StoreError::ForeignSchema);
     }
-    Ok(known)
+    Ok(ours)
 }
 
 fn of_this_release(noted: &BTreeSet<String>) -> Vec<Migration> {

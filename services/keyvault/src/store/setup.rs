@@ -1,6 +1,7 @@
 //! Opening the store: the master keys are compared before anything is touched.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use claviger_crypto::{self as chain, ServiceKey};
 use sea_orm::{ActiveModelTrait, ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, Set};
@@ -10,19 +11,21 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::bound::Binder;
-use super::connect::{Location, begin, connect, look};
+use super::connect::{Location, begin, look, owner, reader, writer};
 use super::entity::{audit_head, master_keys, service_keys, vault};
 use super::key_row::micros;
 use super::rewrap::known_master_keys;
-use super::writer::{QUEUE, Writer};
+use super::writer::{PATIENCE, QUEUE, START, Writer};
 use super::{Store, StoreError, role, schema};
 
 /// An open database of the right schema, whose rows cannot be checked yet: the key for that is in it, wrapped.
 #[derive(Debug)]
 pub struct Database {
+    location: Location,
     read: DatabaseConnection,
     write: DatabaseConnection,
     epoch: Uuid,
+    patience: Duration,
 }
 
 /// Who brings the database to this release's schema. The embedded one is always brought there by whoever opens it.
@@ -73,13 +76,14 @@ impl Database {
         admit: impl FnOnce(&[MasterKeyRow]) -> Result<(), E>,
     ) -> Result<Self, E> {
         admit(&master_keys_of(location).await?)?;
-        let (read, write) = connect(location).await?;
+        let write = writer(location).await?;
         prepare(&write, prepared).await?;
         let epoch = first_rows(&write).await?;
-        Ok(Self { read, write, epoch })
+        Ok(Self { location: location.clone(), read: reader(location).await?, write, epoch, patience: PATIENCE })
     }
 
-    /// Opens a database that another process has made and may be using. Its schema is not touched.
+    /// Opens a database that another process has made and may be using. Its schema is not touched. Commands attach, whose
+    /// writes may be long.
     ///
     /// # Errors
     /// When there is none, or one of another release's schema; when the database fails, or `admit` refuses.
@@ -92,38 +96,50 @@ impl Database {
             return Err(StoreError::NoVault.into());
         }
         admit(&known)?;
-        let (read, write) = connect(location).await?;
+        let write = owner(location).await?;
         schema::assert_current(&write).await?;
         let epoch = first_rows(&write).await?;
-        Ok(Self { read, write, epoch })
+        Ok(Self { location: location.clone(), read: reader(location).await?, write, epoch, patience: Duration::MAX })
     }
 
     /// The store over it, and the writer that the store sends its writes to. `rows` binds rows to their events.
     #[must_use]
     pub fn into_store(self, rows: ServiceKey) -> (Store, Writer) {
-        let Self { read, write, epoch } = self;
+        let Self { location, read, write, epoch, patience } = self;
         let (sender, queue) = mpsc::channel(QUEUE);
         let binder = Arc::new(Binder::new(rows));
-        let writer = Writer { database: write, binder: binder.clone(), epoch, queue };
+        let writer = Writer {
+            location,
+            database: write,
+            binder: binder.clone(),
+            epoch,
+            queue,
+            seen: START,
+            patience,
+            told: None,
+        };
         (Store { read, binder, epoch, queue: sender }, writer)
     }
 
-    /// Takes up the vault's own keys: those in `wanted` that are missing are added, with the master key that they are
-    /// under. `take_up` sees the master keys known so far and the keys; when it refuses, nothing is added.
+    /// Takes up the vault's own keys. Those in `fresh` are added, with the master key that they are under, to a database
+    /// that has none and no event yet; one that is missing later was taken away, and another would not be the same.
+    /// `take_up` sees the master keys known so far and the keys; when it refuses, nothing is added.
     ///
     /// # Errors
     /// When the database fails, or `take_up` refuses.
     pub async fn service_keys<T, E: From<StoreError>>(
         &self,
         primary: &MasterKeyRow,
-        wanted: &[ServiceKeyRow],
+        fresh: &[ServiceKeyRow],
         now: OffsetDateTime,
         take_up: impl FnOnce(&[MasterKeyRow], &[ServiceKeyRow]) -> Result<T, E>,
     ) -> Result<T, E> {
         let txn = begin(&self.write).await?;
         insert_master_key(&txn, primary, now).await?;
-        for key in wanted {
-            insert_service_key(&txn, key).await?;
+        if is_first_start(&txn).await? {
+            for key in fresh {
+                insert_service_key(&txn, key).await?;
+            }
         }
         let known = known_master_keys(&txn).await?;
         let rows = service_keys::Entity::find().all(&txn).await.map_err(StoreError::from)?;
@@ -178,10 +194,17 @@ pub(super) async fn insert_master_key(
     insert_unless_there(db, row).await
 }
 
+/// The log is looked at first: whatever another replica records, it has committed its keys before.
+async fn is_first_start(db: &impl ConnectionTrait) -> Result<bool, StoreError> {
+    Ok(!has_events(db).await? && service_keys::Entity::find().one(db).await?.is_none())
+}
+
+/// Whether anything was ever recorded.
+pub(super) async fn has_events(db: &impl ConnectionTrait) -> Result<bool, StoreError> {
+    Ok(audit_head::Entity::find_by_id(1).one(db).await?.is_some_and(|head| head.seq > 0))
+}
+
 async fn insert_service_key(db: &impl ConnectionTrait, key: &ServiceKeyRow) -> Result<(), StoreError> {
-    if service_keys::Entity::find_by_id(&key.purpose).one(db).await?.is_some() {
-        return Ok(());
-    }
     let row = service_keys::ActiveModel {
         purpose: Set(key.purpose.clone()),
         master_key: Set(key.master_key.clone()),

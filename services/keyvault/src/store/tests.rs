@@ -7,6 +7,8 @@ mod integrity;
 mod once;
 mod prepared;
 mod rows;
+mod sealed;
+mod segments;
 mod snapshots;
 mod sqlite;
 mod writes;
@@ -181,8 +183,8 @@ async fn put(store: &Store, stored: &StoredKey) -> Result<StoredKey, Fault> {
     let mut stored = stored.clone();
     let job = store.write(move |txn| {
         Box::pin(async move {
-            let stamp = txn.record(&of_key(&stored, Action::KeyCreated)).await?;
-            txn.insert_key(&mut stored, &stamp).await?;
+            let created = of_key(&stored, Action::KeyCreated);
+            txn.insert_key(&mut stored, &created).await?;
             Ok(stored)
         })
     });

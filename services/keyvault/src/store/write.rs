@@ -13,18 +13,19 @@ use claviger_core::position::Position;
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseConnection, DatabaseTransaction, EntityTrait, QueryFilter,
-    Set, TransactionTrait,
+    QueryTrait, Set, Statement,
 };
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::bound::{Binder, Stamp, whole};
-use super::connect::begin;
+use super::connect::{begin, together};
 use super::entity::{audit_events, audit_head, provider_keys, workspace_keys};
 use super::event_row::EventRow;
 use super::key_row::{self, micros};
-use super::read::{self, Neighbour};
+use super::read::{self, Beside, Neighbours};
 use super::{MasterKeyRow, StoreError, StoredKey, WorkspaceKeyRow};
+use crate::audit_file::Head;
 
 const HEAD: StoreError = StoreError::Corrupt("audit_head");
 
@@ -34,10 +35,9 @@ pub struct WriteTxn {
     txn: DatabaseTransaction,
     binder: Arc<Binder>,
     epoch: Uuid,
-    /// The head when the transaction began.
-    begun_at: i64,
     seq: i64,
     hash: [u8; 32],
+    marked: bool,
 }
 
 impl WriteTxn {
@@ -56,20 +56,28 @@ impl WriteTxn {
             .await?;
         let head = locked.into_iter().next().ok_or(HEAD)?;
         let hash = head.hash.try_into().map_err(|_| HEAD)?;
-        Ok(Self { txn, binder, epoch, begun_at: head.seq, seq: head.seq, hash })
+        Ok(Self { txn, binder, epoch, seq: head.seq, hash, marked: false })
     }
 
-    /// A part of this write that can be taken back by itself.
-    pub(super) async fn nested(&self) -> Result<Self, StoreError> {
-        let Self { binder, epoch, begun_at, seq, hash, .. } = self;
-        let txn = self.txn.begin().await?;
-        Ok(Self { txn, binder: binder.clone(), epoch: *epoch, begun_at: *begun_at, seq: *seq, hash: *hash })
+    /// The end of the chain that this write has reached.
+    #[must_use]
+    pub fn head(&self) -> Head {
+        Head { seq: self.seq, hash: self.hash }
     }
 
-    /// Makes a nested write a part of this one.
-    pub(super) async fn adopt(&mut self, nested: Self) -> Result<(), StoreError> {
-        (self.seq, self.hash) = (nested.seq, nested.hash);
-        Ok(nested.txn.commit().await?)
+    /// Marks where [`WriteTxn::back_to`] goes back to, in place of the mark before if there is one.
+    pub(super) async fn mark(&mut self) -> Result<Head, StoreError> {
+        let sql = if self.marked { "RELEASE SAVEPOINT job; SAVEPOINT job" } else { "SAVEPOINT job" };
+        self.txn.execute_unprepared(sql).await?;
+        self.marked = true;
+        Ok(self.head())
+    }
+
+    /// Takes back what was done since the mark.
+    pub(super) async fn back_to(&mut self, mark: Head) -> Result<(), StoreError> {
+        self.txn.execute_unprepared("ROLLBACK TO SAVEPOINT job").await?;
+        (self.seq, self.hash) = (mark.seq, mark.hash);
+        Ok(())
     }
 
     pub(super) async fn roll_back(self) -> Result<(), StoreError> {
@@ -78,10 +86,6 @@ impl WriteTxn {
 
     /// Makes all of it last.
     pub(super) async fn commit(self) -> Result<(), StoreError> {
-        if self.seq != self.begun_at {
-            let head = audit_head::ActiveModel { id: Set(1), seq: Set(self.seq), hash: Set(self.hash.to_vec()) };
-            audit_head::Entity::update(head).exec(&self.txn).await?;
-        }
         Ok(self.txn.commit().await?)
     }
 
@@ -108,13 +112,39 @@ impl WriteTxn {
     /// # Errors
     /// When the database fails.
     pub async fn record(&mut self, event: &Event) -> Result<Stamp, StoreError> {
-        let seq = self.seq + 1;
+        let next = self.next(event)?;
+        together(&self.txn, [next.event, next.head]).await?;
+        Ok(self.moved_to(next.stamp, next.hash))
+    }
+
+    fn next(&self, event: &Event) -> Result<Next, StoreError> {
+        let (backend, seq) = (self.txn.get_database_backend(), self.seq + 1);
         let row = EventRow::new(seq, event)?;
         let hash = row.hash(&self.hash);
-        audit_events::Entity::insert(row.into_active(hash)).exec_without_returning(&self.txn).await?;
-        (self.seq, self.hash) = (seq, hash);
-        Ok(Stamp { target: event.target.clone(), seq, hash: hash.to_vec() })
+        let head = audit_head::Entity::update_many()
+            .col_expr(audit_head::Column::Seq, Expr::value(seq))
+            .col_expr(audit_head::Column::Hash, Expr::value(hash.to_vec()))
+            .filter(audit_head::Column::Id.eq(1));
+        Ok(Next {
+            event: audit_events::Entity::insert(row.into_active(hash)).build(backend),
+            head: head.build(backend),
+            stamp: Stamp { target: event.target.clone(), seq, hash: hash.to_vec() },
+            hash,
+        })
     }
+
+    fn moved_to(&mut self, stamp: Stamp, hash: [u8; 32]) -> Stamp {
+        (self.seq, self.hash) = (stamp.seq, hash);
+        stamp
+    }
+}
+
+/// What appends an event.
+struct Next {
+    event: Statement,
+    head: Statement,
+    stamp: Stamp,
+    hash: [u8; 32],
 }
 
 /// Keys.
@@ -127,12 +157,20 @@ impl WriteTxn {
         read::key(&self.txn, &self.binder, name).await
     }
 
-    /// What a tenant's unrevoked keys are called, its members' included.
+    /// What a new key of an owner, with a secret of this fingerprint, is put beside.
+    ///
+    /// # Errors
+    /// [`StoreError::Altered`] for the workspace's record; or when the database fails.
+    pub async fn beside(&self, owner: &Owner, fingerprint: &[u8]) -> Result<Beside, StoreError> {
+        read::beside(&self.txn, &self.binder, owner, fingerprint).await
+    }
+
+    /// What an owner's key with a secret of this fingerprint has beside it.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn neighbours(&self, tenant: &Tenant) -> Result<Vec<Neighbour>, StoreError> {
-        read::neighbours(&self.txn, tenant).await
+    pub async fn neighbours(&self, owner: &Owner, fingerprint: &[u8]) -> Result<Neighbours, StoreError> {
+        read::neighbours(&self.txn, owner, fingerprint).await
     }
 
     /// An owner's unrevoked keys by priority, age and id.
@@ -175,15 +213,16 @@ impl WriteTxn {
         read::keys_with_fingerprint(&self.txn, &self.binder, fingerprint).await
     }
 
-    /// Adds a key, bound to the event that tells of it.
+    /// Adds a key with the event that tells of it.
     ///
     /// # Errors
     /// [`StoreError::SlugTaken`]; or when the database fails.
-    pub async fn insert_key(&self, key: &mut StoredKey, stamp: &Stamp) -> Result<(), StoreError> {
-        let row = self.bound_key(key, stamp)?;
-        provider_keys::Entity::insert(whole::<_, provider_keys::ActiveModel>(row))
-            .exec_without_returning(&self.txn)
-            .await?;
+    pub async fn insert_key(&mut self, key: &mut StoredKey, event: &Event) -> Result<(), StoreError> {
+        let next = self.next(event)?;
+        let row = self.bound_key(key, &next.stamp)?;
+        let row = provider_keys::Entity::insert(whole::<_, provider_keys::ActiveModel>(row));
+        together(&self.txn, [next.event, next.head, row.build(self.txn.get_database_backend())]).await?;
+        self.moved_to(next.stamp, next.hash);
         Ok(())
     }
 

@@ -4,11 +4,14 @@
 //! slowest way. Within a batch each job stands alone: what fails is rolled back to its own beginning, and nobody is
 //! answered before the commit.
 
+use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use claviger_core::fault::Fault;
 use claviger_core::position::Position;
+use claviger_crypto::GENESIS;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use sea_orm::DatabaseConnection;
@@ -18,37 +21,60 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::bound::Binder;
+use super::connect::{Location, writer};
+use super::error::unavailable;
 use super::{Store, StoreError, WriteTxn};
+use crate::audit_file::Head;
 
 /// Jobs in one transaction at most. More would hold the lock for longer than another replica should wait.
 const BATCH: usize = 128;
 /// Jobs that wait at most; who comes then, waits for a place.
 pub(super) const QUEUE: usize = 1_024;
+/// How long a transaction of the service may take. A server that is gone without a word would hold it for ever.
+pub(super) const PATIENCE: Duration = Duration::from_secs(15);
+/// The end of an empty chain.
+pub(super) const START: Head = Head { seq: 0, hash: GENESIS };
 
-/// A job with its way back to who sent it. Without a transaction it only says why there is none.
-pub(super) type Work = Box<dyn for<'t> FnOnce(Result<&'t mut WriteTxn, Fault>) -> BoxFuture<'t, Ran> + Send>;
+/// A job with its way back to who sent it. Dropped, it tells its sender that the database cannot be used.
+pub(super) type Work = Box<dyn for<'t> FnOnce(&'t mut WriteTxn) -> BoxFuture<'t, Ran> + Send>;
 
-/// What came of a job. Dropped without being finished, its sender is told of a defect.
+/// What came of a job.
 pub(super) struct Ran {
     keep: bool,
     finish: Box<dyn FnOnce(Result<(), Fault>) + Send>,
 }
 
+/// Told of each commit: where the log ended before, and where it ends now.
+pub(super) type Told = Box<dyn Fn(i64, Head) + Send + Sync>;
+
 /// Runs jobs, until all stores that could send one are gone.
-#[derive(Debug)]
 pub struct Writer {
+    pub(super) location: Location,
     pub(super) database: DatabaseConnection,
     pub(super) binder: Arc<Binder>,
     pub(super) epoch: Uuid,
     pub(super) queue: mpsc::Receiver<Work>,
+    /// The end of the chain as it was seen last. The database is never older, unless someone put it back.
+    pub(super) seen: Head,
+    /// How long a transaction may take.
+    pub(super) patience: Duration,
+    pub(super) told: Option<Told>,
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer").field("epoch", &self.epoch).finish_non_exhaustive()
+    }
 }
 
 impl Store {
     /// Runs a job in a transaction that holds the audit head, and answers once it is committed: with what the job made
-    /// and the point of history behind it. A job that fails leaves nothing. It goes on when the caller waits no longer.
+    /// and the point of history behind it. A job that fails or panics leaves nothing. It goes on when the caller waits no
+    /// longer.
     ///
     /// # Errors
-    /// The job's; `STORAGE_UNAVAILABLE` when the database fails: then it is not known whether the job was done.
+    /// The job's; `INTERNAL` for one that panics; `STORAGE_UNAVAILABLE` when the database fails: then it is not known
+    /// whether the job was done.
     pub async fn write<T, J>(&self, job: J) -> Result<(T, Position), Fault>
     where
         T: Send + 'static,
@@ -58,10 +84,7 @@ impl Store {
         let span = tracing::Span::current();
         let work: Work = Box::new(move |txn| {
             let run = async move {
-                let result = match txn {
-                    Ok(txn) => job(txn).await.map(|value| (value, txn.base())),
-                    Err(fault) => Err(fault),
-                };
+                let result = caught(job(txn)).await.map(|value| (value, txn.base()));
                 let keep = result.is_ok();
                 let finish = move |committed: Result<(), Fault>| {
                     let _ = answer.send(result.and_then(|done| committed.map(|()| done))); // the caller may have gone
@@ -71,11 +94,24 @@ impl Store {
             Box::pin(run.instrument(span))
         });
         self.queue.send(work).await.map_err(|_| Fault::from(StoreError::Closed))?;
-        answered.await.map_err(|_| Fault::internal())?
+        answered.await.map_err(|_| unavailable())?
     }
 }
 
+async fn caught<T>(job: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    AssertUnwindSafe(job).catch_unwind().await.unwrap_or_else(|_| {
+        tracing::error!("a write panicked");
+        Err(Fault::internal())
+    })
+}
+
 impl Writer {
+    /// Has someone told of each commit: of the number of the newest event before, and of the head now. It must not block.
+    #[must_use]
+    pub fn telling(self, told: impl Fn(i64, Head) + Send + Sync + 'static) -> Self {
+        Self { told: Some(Box::new(told)), ..self }
+    }
+
     /// Runs jobs until the stores are gone, or until `stop`; what is waiting then is still done.
     ///
     /// # Errors
@@ -97,62 +133,75 @@ impl Writer {
             {
                 batch.push(next);
             }
-            self.transact(batch).await;
+            self.answer(batch).await;
         }
     }
 
     /// One transaction for a batch; then everyone is answered.
-    async fn transact(&self, batch: Vec<Work>) {
-        let together = batch.len() > 1;
+    async fn answer(&mut self, batch: Vec<Work>) {
         let mut ran = Vec::with_capacity(batch.len());
-        let begun = WriteTxn::begin(&self.database, self.binder.clone(), self.epoch).await;
-        let mut txn = begun.map_err(Fault::from);
+        let patience = self.patience;
+        let done = match tokio::time::timeout(patience, self.transact(batch, &mut ran)).await {
+            Ok(done) => done,
+            Err(_) => {
+                self.connect_anew().await;
+                Err(StoreError::Stuck)
+            }
+        };
+        let done = done.map_err(Fault::from);
+        for ran in ran {
+            (ran.finish)(done.clone());
+        }
+    }
+
+    async fn transact(&mut self, batch: Vec<Work>, ran: &mut Vec<Ran>) -> Result<(), StoreError> {
+        let together = batch.len() > 1;
+        let mut txn = self.begin().await?;
+        self.see(txn.head())?;
         for work in batch {
-            match &mut txn {
-                Ok(open) => {
-                    let (done, savepoint) = open.attempt(work, together).await;
-                    ran.extend(done);
-                    if let Err(fault) = savepoint {
-                        txn = Err(fault);
-                    }
-                }
-                Err(fault) => ran.push(work(Err(fault.clone())).await),
+            // alone, a job needs no mark: what it leaves is rolled back with the transaction
+            let mark = if together { Some(txn.mark().await?) } else { None };
+            let done = work(&mut txn).await;
+            let undo = mark.filter(|_| !done.keep);
+            ran.push(done);
+            if let Some(mark) = undo {
+                txn.back_to(mark).await?;
             }
         }
-        let committed = match txn {
-            Ok(txn) if ran.iter().any(|done| done.keep) => txn.commit().await.map_err(Fault::from),
-            Ok(txn) => txn.roll_back().await.map_err(Fault::from),
-            Err(fault) => Err(fault),
-        };
-        for done in ran {
-            (done.finish)(committed.clone());
+        if !ran.iter().any(|done| done.keep) {
+            return txn.roll_back().await;
+        }
+        let head = txn.head();
+        txn.commit().await?;
+        if let Some(told) = &self.told {
+            told(self.seen.seq, head);
+        }
+        self.seen = head;
+        Ok(())
+    }
+
+    /// A connection may have died while it was idle: then there is another one, and nothing is done yet.
+    async fn begin(&self) -> Result<WriteTxn, StoreError> {
+        let begin = || WriteTxn::begin(&self.database, self.binder.clone(), self.epoch);
+        match begin().await {
+            Err(StoreError::Database(_)) => begin().await,
+            begun => begun,
         }
     }
-}
 
-impl WriteTxn {
-    /// Runs a job. Among others it has a savepoint of its own, and what fails goes back to there. Without a savepoint's
-    /// end the whole transaction is lost; the job still has its sender to answer.
-    async fn attempt(&mut self, work: Work, together: bool) -> (Option<Ran>, Result<(), Fault>) {
-        if !together {
-            return (caught(work, self).await, Ok(()));
+    fn see(&mut self, head: Head) -> Result<(), StoreError> {
+        if head.seq < self.seen.seq || (head.seq == self.seen.seq && head.hash != self.seen.hash) {
+            return Err(StoreError::Rewound);
         }
-        let mut inner = match self.nested().await {
-            Ok(inner) => inner,
-            Err(error) => {
-                let fault = Fault::from(error);
-                return (Some(work(Err(fault.clone())).await), Err(fault));
-            }
-        };
-        let done = caught(work, &mut inner).await;
-        let keep = done.as_ref().is_some_and(|done| done.keep);
-        let ended = if keep { self.adopt(inner).await } else { inner.roll_back().await };
-        (done, ended.map_err(Fault::from))
+        self.seen = head;
+        Ok(())
     }
-}
 
-/// None for a job that panicked: its sender is told of a defect when the answer's channel is dropped.
-async fn caught(work: Work, txn: &mut WriteTxn) -> Option<Ran> {
-    let done = AssertUnwindSafe(work(Ok(txn))).catch_unwind().await;
-    done.inspect_err(|_| tracing::error!("a write panicked")).ok()
+    /// A connection that hangs is left to itself.
+    async fn connect_anew(&mut self) {
+        match writer(&self.location).await {
+            Ok(database) => self.database = database,
+            Err(error) => tracing::error!(%error, "the writer has no connection"),
+        }
+    }
 }

@@ -21,7 +21,7 @@ use crate::store::{Store, StoredEvent};
 
 pub use export::{Export, ExportError};
 pub use refused::record_refusals;
-pub use seal::{Out, SealError, Sealed, seal};
+pub use seal::{Oldest, Out, SealError, Sealed, seal};
 pub use verify::{Finding, Kind, Progress};
 
 const DOMAIN: &str = "claviger/event-page-token/v1";
@@ -96,4 +96,4 @@ fn query(list: &ListEvents) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -49,7 +49,7 @@ impl<T: Send + 'static> Call<T> {
     /// The first answer, if the call was done before. For calls with slow steps before their write.
     ///
     /// # Errors
-    /// `REQUEST_ID_REUSED`, `STORAGE_UNAVAILABLE`.
+    /// `REQUEST_ID_REUSED`, `STORAGE_UNAVAILABLE`; `WORKSPACE_ALTERED` for an altered answer.
     pub async fn recall(&self, store: &Store) -> Result<Option<Answer<T>>, Fault> {
         let Some(memo) = &self.memo else { return Ok(None) };
         Ok(store.recall(&memo.once, now()).await?.map(Answer::Again))
@@ -58,7 +58,7 @@ impl<T: Send + 'static> Call<T> {
     /// Does the call in one write, unless it was done before.
     ///
     /// # Errors
-    /// The job's, `REQUEST_ID_REUSED`, `STORAGE_UNAVAILABLE`.
+    /// The job's, `REQUEST_ID_REUSED`, `STORAGE_UNAVAILABLE`; `WORKSPACE_ALTERED` for an altered answer.
     pub async fn write<J>(self, store: &Store, job: J) -> Result<Answer<T>, Fault>
     where
         J: for<'t> FnOnce(&'t mut WriteTxn) -> BoxFuture<'t, Result<T, Fault>> + Send + 'static,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use claviger_core::audit::Origin;
 use claviger_core::catalog::{AuthType, KeyFormatError, ServiceAccount};
 use claviger_core::ids::{Owner, Tenant};
 use claviger_core::key::ProviderKey;
@@ -35,6 +36,11 @@ pub enum CustodyError {
     /// One of the vault's own keys does not open.
     #[error("the vault's {0} key does not open under its master key: the database was altered")]
     ServiceKey(String),
+    /// One of the vault's own keys is not there, although the vault was used with it.
+    #[error(
+        "the vault's {0} key is missing: the database was altered; put its row of service_keys back from a backup, as no other key can take its place"
+    )]
+    MissingServiceKey(String),
     /// Nothing could be sealed.
     #[error("sealing failed")]
     Seal(#[from] SealError),
@@ -73,7 +79,7 @@ impl Custody {
     /// Takes up the vault's own keys, making them on the first start; with them, the key that binds rows to their events.
     ///
     /// # Errors
-    /// When one does not open, or the database fails.
+    /// When one is missing or does not open, or the database fails.
     pub async fn load(
         keyring: Keyring,
         database: &Database,
@@ -152,14 +158,15 @@ impl Custody {
         &self.page_token
     }
 
-    /// What a request is known by when it is sent again: its sender and id, and all that it says. Keyed, as the body may
-    /// hold a secret and the id whatever a caller put there.
+    /// What a request is known by when it is sent again: its sender and id, and all that it says, for whom included. Keyed, as
+    /// the body may hold a secret and the id whatever a caller put there.
     #[must_use]
-    pub fn once(&self, actor: &str, id: &str, method: &str, body: &[u8]) -> Once {
+    pub fn once(&self, origin: &Origin, id: &str, method: &str, body: &[u8]) -> Once {
         let key = &self.request_id;
+        let said = [method.as_bytes(), origin.on_behalf_of.as_bytes(), body];
         Once {
-            id: key.mac("claviger/request-id/v1", &[actor.as_bytes(), id.as_bytes()]),
-            body: key.mac("claviger/request-body/v1", &[method.as_bytes(), body]),
+            id: key.mac("claviger/request-id/v1", &[origin.actor.as_bytes(), id.as_bytes()]),
+            body: key.mac("claviger/request-body/v1", &said),
         }
     }
 }
@@ -187,10 +194,20 @@ fn fresh_service_key(root: &RootKey, purpose: &str) -> Result<ServiceKeyRow, Cus
 }
 
 fn open_service_key(keyring: &Keyring, rows: &[ServiceKeyRow], purpose: &str) -> Result<ServiceKey, CustodyError> {
-    let broken = || CustodyError::ServiceKey(purpose.to_owned());
-    let row = rows.iter().find(|row| row.purpose == purpose).ok_or_else(broken)?;
+    let missing = || CustodyError::MissingServiceKey(purpose.to_owned());
+    let row = rows.iter().find(|row| row.purpose == purpose).ok_or_else(missing)?;
     let root = keyring.get(&row.master_key).ok_or_else(|| CustodyError::MissingMasterKey(row.master_key.clone()))?;
-    ServiceKey::unwrap(root, purpose, &row.wrapped).map_err(|_| broken())
+    ServiceKey::unwrap(root, purpose, &row.wrapped).map_err(|_| CustodyError::ServiceKey(purpose.to_owned()))
+}
+
+/// Whether all of the vault's own keys are there.
+///
+/// # Errors
+/// Names the first that is missing.
+pub(super) fn check_complete(rows: &[ServiceKeyRow]) -> Result<(), CustodyError> {
+    let is_missing = |purpose: &&str| !rows.iter().any(|row| row.purpose == *purpose);
+    let missing = PURPOSES.into_iter().find(is_missing);
+    missing.map_or(Ok(()), |purpose| Err(CustodyError::MissingServiceKey(purpose.to_owned())))
 }
 
 /// What a key's sealed secret is bound to.

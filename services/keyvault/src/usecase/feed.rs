@@ -1,8 +1,10 @@
 //! The feed: what routing is given of a tenant, each credential sealed anew for one subscription.
 
+mod told;
+
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use claviger_core::catalog::AuthType;
 use claviger_core::fault::Fault;
@@ -19,6 +21,7 @@ use uuid::Uuid;
 use super::custody::{self, Binding, Custody};
 use crate::store::{Store, StoredKey, TenantRows};
 use crate::verify::{AccessToken, TokenFor, Tokens};
+use told::Told;
 
 /// The use-cases of the feed.
 #[derive(Debug, Clone)]
@@ -27,6 +30,7 @@ pub struct Feed {
     custody: Arc<Custody>,
     plans: Arc<Plans>,
     tokens: Tokens,
+    told: Arc<Told>,
 }
 
 /// How long a load waits for one service account's access token. The exchange goes on, and the next load finds what came
@@ -78,7 +82,7 @@ impl Feed {
     /// Over a store.
     #[must_use]
     pub fn new(store: Store, custody: Arc<Custody>, plans: Arc<Plans>, tokens: Tokens) -> Self {
-        Self { store, custody, plans, tokens }
+        Self { store, custody, plans, tokens, told: Arc::default() }
     }
 
     /// Opens a subscription for the holder of an ephemeral X25519 key.
@@ -125,14 +129,14 @@ impl Subscription {
 
     async fn seal(&self, keys: &HashMap<u32, WorkspaceKey>, stored: StoredKey) -> Result<Sealed, Fault> {
         if !stored.intact {
-            tracing::error!(key = %stored.key.name.id, "a key's row is not as its newest audit event left it");
+            self.tell(&stored.key, "a key's row is not as its newest audit event left it");
             return Ok(Sealed::without_credential(stored.key, true));
         }
         if custody::is_url_only(&stored) {
             return Ok(Sealed::without_credential(stored.key, false));
         }
         let Ok(plaintext) = open(keys, &stored) else {
-            tracing::error!(key = %stored.key.name.id, "a stored secret does not open");
+            self.tell(&stored.key, "a stored secret does not open");
             return Ok(Sealed::without_credential(stored.key, true));
         };
         if stored.key.auth_type == AuthType::ApiKey {
@@ -141,6 +145,13 @@ impl Subscription {
         match self.access_token(&stored.key, &plaintext).await {
             Some(token) => self.sealed(stored.key, token.secret.expose_secret().as_bytes(), Some(token.expire_time)),
             None => Ok(Sealed::without_credential(stored.key, false)),
+        }
+    }
+
+    /// Tells the log of a key that cannot be used.
+    fn tell(&self, key: &ProviderKey, what: &str) {
+        if self.feed.told.is_news(key.name.id, Instant::now()) {
+            tracing::error!(key = %key.name.id, "{what}");
         }
     }
 

@@ -45,7 +45,8 @@ impl Report {
 /// Opens every key and every record. `progress` is told how many of how many were.
 ///
 /// # Errors
-/// When the keyring lacks a master key of the database or has another one by its id, or the database fails.
+/// When the keyring lacks a master key of the database or has another one by its id, when one of the vault's own keys is
+/// missing, or the database fails.
 pub async fn check(
     keyring: &Keyring,
     database: &Inspection,
@@ -72,8 +73,12 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    async fn service_keys(&mut self) -> Result<(), StoreError> {
-        for row in self.database.service_keys().await? {
+    async fn service_keys(&mut self) -> Result<(), CustodyError> {
+        let rows = self.database.service_keys().await?;
+        if !rows.is_empty() || self.database.has_events().await? {
+            custody::check_complete(&rows)?;
+        }
+        for row in rows {
             let opened = unwrapped_service_key(self.keyring, &row).is_ok();
             self.count(row.master_key, opened, |counts| &mut counts.service_keys);
         }

@@ -4,6 +4,7 @@ mod connected;
 mod create;
 mod draft;
 mod list;
+mod live;
 mod oauth;
 mod pin;
 mod purge;
@@ -27,6 +28,7 @@ use claviger_core::workspace::Plans;
 
 pub use connected::Connected;
 pub use draft::Created;
+pub use live::LiveTests;
 pub use oauth::nothing_begun;
 pub(super) use pin::check_pin;
 pub(super) use shred::shred;
@@ -47,6 +49,7 @@ pub struct Keys {
     verifier: Verifier,
     plans: Arc<Plans>,
     implicit_workspaces: bool,
+    live: LiveTests,
 }
 
 impl Keys {
@@ -59,8 +62,9 @@ impl Keys {
         verifier: Verifier,
         plans: Arc<Plans>,
         implicit_workspaces: bool,
+        live: LiveTests,
     ) -> Self {
-        Self { store, custody, catalog, verifier, plans, implicit_workspaces }
+        Self { store, custody, catalog, verifier, plans, implicit_workspaces, live }
     }
 
     /// Shows a key, revoked or not.
@@ -130,6 +134,12 @@ fn about(key: &ProviderKey, action: Action, origin: &Origin, details: Vec<(Detai
 
 fn state(key: &ProviderKey) -> (Detail, String) {
     (Detail::State, key.state.as_str().to_owned())
+}
+
+/// How a key ended. The event binds its row as it is: that someone had written there is told here, or nowhere.
+fn ended(stored: &StoredKey) -> Vec<(Detail, String)> {
+    let altered = (!stored.intact).then(|| (Detail::Altered, true.to_string()));
+    [state(&stored.key)].into_iter().chain(altered).collect()
 }
 
 /// An update's event: the names of the fields that changed, and what they are now where that is of use.

@@ -68,6 +68,8 @@ pub struct Rotation {
     reseal_made_before: Option<OffsetDateTime>,
     step: Step,
     progress: Progress,
+    /// Whether anything that was wrapped or sealed before was overwritten or destroyed.
+    replaced: bool,
     /// Keys that do not open, by their master key's id.
     broken: BTreeMap<String, u64>,
 }
@@ -118,7 +120,15 @@ impl MasterKeys {
             return Err(Fault::field("reseal_made_before", "must not lie in the future"));
         }
         let (progress, broken) = (Progress::default(), BTreeMap::new());
-        Ok(Rotation { of: self.clone(), origin, reseal_made_before, step: Step::Begin, progress, broken })
+        Ok(Rotation {
+            of: self.clone(),
+            origin,
+            reseal_made_before,
+            step: Step::Begin,
+            progress,
+            replaced: false,
+            broken,
+        })
     }
 
     /// Forgets a master key that nothing is wrapped under, so that it may leave the keyring. Otherwise says what is.
@@ -173,6 +183,9 @@ impl Rotation {
 
     /// What is left after all, beside what other replicas did meanwhile.
     async fn count_again(&mut self) -> Result<Step, Fault> {
+        if self.replaced {
+            self.of.store.empty_log().await;
+        }
         self.count_keys().await?;
         if self.reseal_made_before.is_some() {
             self.progress.remaining_records = self.of.store.count_outdated_records().await?;

@@ -164,15 +164,32 @@ fn each_field_must_be_of_its_form() {
     }
     // what must not be there at all
     assert_eq!(set(1, "scope", "platform".into()), r#"0 1 0 Field("first_seq")"#);
-    assert_eq!(set(7, "events", 0.into()), r#"0 7 0 Field("last_seq")"#);
+    assert_eq!(set(7, "events", 0.into()), r#"0 7 0 Field("last_hash")"#);
 }
 
+/// What no hash covers, anyone may have added.
 #[test]
-fn names_of_later_releases_are_passed_over() {
-    let mut lines = lines();
-    for line in &mut lines {
-        let known = line.strip_prefix('{').unwrap();
-        *line = format!(r#"{{"later":{{"seq":[1,{{"hash":null}}]}},"later":-1e40,"x":"é",{known}"#);
+fn a_line_has_nothing_but_its_own_fields() {
+    for (line, seq) in [(1, 0), (4, 3), (7, 0)] {
+        for foreign in
+            [r#""later":1"#, r#""later":{"seq":[1,{"hash":null}]}"#, r#""é":"x","é":-1e40"#, r#""Seq":9"#, r#""":"""#]
+        {
+            let mut lines = lines();
+            let known = lines[line - 1].strip_prefix('{').unwrap();
+            lines[line - 1] = format!("{{{foreign},{known}");
+            assert_eq!(wrong(&[&joined(&lines)], &[]), format!("0 {line} {seq} Foreign"), "{foreign}");
+        }
     }
-    assert_eq!(verified(&[joined(&lines).as_bytes()], &[]).unwrap().events, 5);
+    let added = |line: usize, field: &str| edited(line, |fields| drop(fields.insert(field.into(), "x".into())));
+    for line in [1, 7] {
+        for field in [&["seq", "event_time", "hash"][..], &TEXTS].concat() {
+            assert_eq!(added(line, field), format!("0 {line} 0 Field({field:?})"));
+        }
+    }
+    for field in ["format", "epoch", "scope", "first_seq", "last_seq", "last_hash"] {
+        assert_eq!(added(4, field), format!("0 4 3 Field({field:?})"));
+    }
+    for (line, field) in [(1, "last_seq"), (1, "events"), (7, "epoch"), (7, "previous_hash")] {
+        assert_eq!(added(line, field), format!("0 {line} 0 Field({field:?})"));
+    }
 }

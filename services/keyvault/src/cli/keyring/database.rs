@@ -1,6 +1,6 @@
 //! What the commands ask of the database. A vault may be running on it, or none.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -10,6 +10,7 @@ use secrecy::ExposeSecret;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
+use crate::cli::progress::Progress;
 use crate::config::Storage;
 use crate::master_key;
 use crate::store::{Database, Dependents, Inspection, Location};
@@ -36,32 +37,17 @@ pub(super) fn existing(storage: &Storage) -> anyhow::Result<Option<Location>> {
 /// # Errors
 /// When something does not open.
 pub(super) fn check(keyring: &Keyring, location: &Location, out: &mut impl Write) -> anyhow::Result<()> {
-    let mut stderr = std::io::stderr();
-    let (terminal, mut shown) = (stderr.is_terminal(), false);
-    let mut progress = |done: u64, total: u64| {
-        if terminal && total >= MANY {
-            shown = true;
-            let _ = write!(stderr, "\r{}", bar(done, total)); // no reason to stop
-        }
-    };
+    let mut shown = Progress::of_at_least(MANY);
+    let mut progress = |done, total| shown.show(done, total);
     let report = block_on(async {
         let database = Inspection::open(location).await?;
         let report = keyring_check::check(keyring, &database, &mut progress).await?;
         database.close().await?;
         anyhow::Ok(report)
     })?;
-    if shown {
-        let _ = write!(stderr, "\r{:60}\r", "");
-    }
+    drop(shown);
     table(keyring, &report, out)?;
     verdict(&report)
-}
-
-fn bar(done: u64, total: u64) -> String {
-    const WIDTH: u64 = 40;
-    let full = usize::try_from(done.min(total) * WIDTH / total).unwrap_or_default();
-    let percent = done.min(total) * 100 / total;
-    format!("[{:<40}] {percent:>3} %", "#".repeat(full))
 }
 
 fn table(keyring: &Keyring, report: &Report, out: &mut impl Write) -> anyhow::Result<()> {

@@ -1,15 +1,15 @@
 //! Rows that are bound to events, a page at a time with whether each is as its newest event left it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use claviger_core::ids::Tenant;
+use claviger_core::key::KeyState;
 use sea_orm::sea_query::{Expr, Value};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, ModelTrait, QueryFilter, QueryOrder, QuerySelect,
-    TransactionTrait,
+    ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, TransactionTrait,
 };
 
-use crate::store::bound::{Binder, Bound, newest};
+use crate::store::bound::{Binder, Bound, Told, told};
 use crate::store::entity::{agent_routes, audit_events, provider_keys, session_bindings, workspaces};
 use crate::store::key_row::stored;
 use crate::store::{Store, StoreError, StoredKey, WorkspaceKeyRow, read};
@@ -99,9 +99,12 @@ async fn keys(
     after: Option<&Cursor>,
     limit: u64,
 ) -> Result<RowPage, StoreError> {
-    let (rows, next) = page::<provider_keys::Entity, _>(db, &[provider_keys::Column::Id], after, limit).await?;
+    let (rows, next) = page::<provider_keys::Entity, _>(db, binder, &[provider_keys::Column::Id], after, limit).await?;
+    let ended = deleted(db, rows.iter().filter_map(|(_, about)| workspace_of(&about.target))).await?;
     let mut checked = Vec::with_capacity(rows.len());
-    for (row, mut about) in check(db, binder, rows).await? {
+    for (row, mut about) in rows {
+        let revoked = KeyState::parse(&row.state).is_some_and(KeyState::is_revoked);
+        about.intact &= revoked || !is_ended(&ended, &about); // a workspace's end revokes all of its keys
         if about.intact {
             about.key = Some(stored(row, true)?);
         }
@@ -126,10 +129,10 @@ async fn other<E, M>(
 ) -> Result<RowPage, StoreError>
 where
     E: EntityTrait<Model = M>,
-    M: Bound<Entity = E> + sea_orm::FromQueryResult + Send + Sync,
+    M: Bound<Entity = E>,
 {
-    let (rows, next) = page::<E, M>(db, key, after, limit).await?;
-    let rows = check(db, binder, rows).await?.into_iter().map(|(_, about)| about).collect();
+    let (rows, next) = page::<E, M>(db, binder, key, after, limit).await?;
+    let rows = rows.into_iter().map(|(_, about)| about).collect();
     Ok(RowPage { rows, workspace_keys: Vec::new(), next })
 }
 
@@ -143,17 +146,20 @@ async fn orders<E, M>(
 ) -> Result<RowPage, StoreError>
 where
     E: EntityTrait<Model = M>,
-    M: Bound<Entity = E> + sea_orm::FromQueryResult + Send + Sync,
+    M: Bound<Entity = E>,
 {
     let mut page = other::<E, M>(db, binder, key, after, limit).await?;
     let ended = deleted(db, page.rows.iter().filter_map(|row| workspace_of(&row.target))).await?;
     for row in &mut page.rows {
-        let end = ended.get(workspace_of(&row.target).unwrap_or_default());
-        if end.is_some_and(|end| u64::try_from(*end).is_ok_and(|end| end > row.newest)) {
-            row.intact = false;
-        }
+        row.intact &= !is_ended(&ended, row);
     }
     Ok(page)
+}
+
+/// Whether its workspace was deleted since its newest event.
+fn is_ended(ended: &HashMap<String, i64>, row: &CheckedRow) -> bool {
+    let end = ended.get(workspace_of(&row.target).unwrap_or_default());
+    end.is_some_and(|end| u64::try_from(*end).is_ok_and(|end| end > row.newest))
 }
 
 /// `workspaces/{workspace}` of a resource in it.
@@ -166,7 +172,7 @@ pub(super) fn workspace_of(target: &str) -> Option<&str> {
 pub(super) async fn deleted(
     db: &impl ConnectionTrait,
     workspaces: impl Iterator<Item = &str>,
-) -> Result<std::collections::HashMap<String, i64>, StoreError> {
+) -> Result<HashMap<String, i64>, StoreError> {
     use audit_events::Column;
     let workspaces: BTreeSet<&str> = workspaces.collect();
     let rows: Vec<(String, i64)> = audit_events::Entity::find()
@@ -182,16 +188,17 @@ pub(super) async fn deleted(
     Ok(rows.into_iter().collect())
 }
 
-/// Rows by their primary key, which is of texts.
+/// Rows by their primary key, which is of texts, with whether each is as its newest event left it.
 async fn page<E, M>(
     db: &impl ConnectionTrait,
+    binder: &Binder,
     key: &[E::Column],
     after: Option<&Cursor>,
     limit: u64,
-) -> Result<(Vec<M>, Option<Cursor>), StoreError>
+) -> Result<(Vec<(M, CheckedRow)>, Option<Cursor>), StoreError>
 where
     E: EntityTrait<Model = M>,
-    M: ModelTrait<Entity = E> + sea_orm::FromQueryResult + Send + Sync,
+    M: Bound<Entity = E>,
 {
     let mut query = E::find();
     if let Some(after) = after {
@@ -201,25 +208,24 @@ where
     for column in key {
         query = query.order_by_asc(*column);
     }
-    let rows = query.limit(limit).all(db).await?;
-    let full = rows.len() as u64 == limit;
+    let found = told::<E, M>(db, query.limit(limit)).await?;
+    let full = found.len() as u64 == limit;
     let text = |value| if let Value::String(Some(text)) = value { text } else { String::new() };
-    let next = rows.last().filter(|_| full).map(|last| key.iter().map(|column| text(last.get(*column))).collect());
+    let place = |told: &Told<M>| key.iter().map(|column| text(told.row.get(*column))).collect();
+    let next = found.last().filter(|_| full).map(place);
+    let mut rows = Vec::with_capacity(found.len());
+    for told in found {
+        let (target, intact) = (told.row.target(), binder.is_intact(&told)?);
+        let newest = if intact { told.row.last_seq() } else { newest(db, &target).await? };
+        let newest = u64::try_from(newest).unwrap_or_default();
+        rows.push((told.row, CheckedRow { target, newest, intact, key: None }));
+    }
     Ok((rows, next))
 }
 
-async fn check<M: Bound>(
-    db: &impl ConnectionTrait,
-    binder: &Binder,
-    rows: Vec<M>,
-) -> Result<Vec<(M, CheckedRow)>, StoreError> {
-    let newest = newest(db, rows.iter().map(Bound::target)).await?;
-    let check = |row: M| {
-        let target = row.target();
-        let stamp = newest.get(&target);
-        let intact = binder.is_intact(&row, stamp)?;
-        let newest = stamp.map_or(0, |stamp| u64::try_from(stamp.seq).unwrap_or_default());
-        Ok((row, CheckedRow { target, newest, intact, key: None }))
-    };
-    rows.into_iter().map(check).collect()
+/// A resource's newest event; 0 for none.
+async fn newest(db: &impl ConnectionTrait, target: &str) -> Result<i64, StoreError> {
+    use audit_events::Column;
+    let events = audit_events::Entity::find().select_only().column(Column::Seq).filter(Column::Target.eq(target));
+    Ok(events.order_by_desc(Column::Seq).limit(1).into_tuple().one(db).await?.unwrap_or_default())
 }

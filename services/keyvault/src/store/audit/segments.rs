@@ -1,9 +1,10 @@
 //! Sealed segments: parts of the log that were moved out of the database, each a row that vouches for them.
 
+use claviger_core::audit::Action;
 use claviger_crypto::GENESIS;
-use sea_orm::sea_query::{Alias, Expr, Query};
+use sea_orm::sea_query::{Alias, Expr, Query, SelectStatement};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, IntoActiveModel, PaginatorTrait,
+    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, EntityTrait, ExprTrait, IntoActiveModel, PaginatorTrait,
     QueryFilter, QueryOrder, QuerySelect,
 };
 use time::OffsetDateTime;
@@ -11,15 +12,15 @@ use uuid::Uuid;
 
 use super::{StoredEvent, as_hash};
 use crate::audit_file::Head;
-use crate::store::entity::{audit_events, audit_segments};
+use crate::store::entity::{audit_events, audit_segments, session_bindings};
 use crate::store::key_row::micros;
 use crate::store::{Store, StoreError, WriteTxn};
 
 const DOMAIN: &str = "claviger/segment/v1";
 /// Events read at once.
 const AT_ONCE: u64 = 1_000;
-/// Ends the standing orders of a workspace, which later events of it do not tell: it stays.
-const DELETED: &str = "workspace.deleted";
+/// What events call a session's binding, by its row.
+const BINDING: &str = r#"'workspaces/' || "workspace" || '/sessions/' || "session" || '/binding'"#;
 
 /// What the database keeps of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,8 +99,9 @@ impl Store {
 }
 
 impl WriteTxn {
-    /// Moves events out of the database, all but those that rows are bound to: the newest of each resource. None when
-    /// another segment came first.
+    /// Moves events out of the database, all but those that rows are bound to: the newest of each resource, unless it is of
+    /// a session that has no binding any more. A workspace's deletion stays too, as it ends standing orders, which later
+    /// events of it do not tell. None when another segment came first.
     ///
     /// # Errors
     /// When the database fails, as it does for a role that may not delete events.
@@ -136,23 +138,37 @@ pub(super) async fn end(db: &impl ConnectionTrait) -> Result<Head, StoreError> {
     Ok(last.map_or(Head { seq: 0, hash: GENESIS }, |row| Head { seq: row.last_seq, hash: as_hash(row.last_hash) }))
 }
 
-/// Those of a segment that a newer event of the same resource follows.
+/// Those of a segment that nothing needs here: those that a newer event of the same resource follows, and the last ones of
+/// sessions that have no binding any more.
 async fn delete_superseded(db: &impl ConnectionTrait, of: &audit_segments::Model) -> Result<(), StoreError> {
     use audit_events::{Column, Entity};
-    let newer = Alias::new("newer");
-    let follows = Query::select()
-        .expr(Expr::val(1))
-        .from_as(Entity, newer.clone())
-        .and_where(Expr::col((newer.clone(), Column::Target)).equals((Entity, Column::Target)))
-        .and_where(Expr::col((newer, Column::Seq)).gt(Expr::col((Entity, Column::Seq))))
-        .to_owned();
+    let (newer, older) = (Alias::new("newer"), Alias::new("older"));
+    let seq = |of: &Alias| Expr::col((of.clone(), Column::Seq));
+    let follows = of_same_target(&newer).and_where(seq(&newer).gt(Expr::col((Entity, Column::Seq)))).to_owned();
+    // where an earlier segment left an older one here, the newest must go on to tell that it is over
+    let precedes = of_same_target(&older).and_where(seq(&older).lt(of.first_seq)).to_owned();
+    let bound = Query::select().expr(Expr::cust(BINDING)).from(session_bindings::Entity).to_owned();
+    let unbound = Condition::any()
+        .add(Column::Action.eq(Action::SessionUnbound.as_str()))
+        .add(Column::Action.eq(Action::SessionBound.as_str()).and(Column::Target.not_in_subquery(bound)));
+    let over = Condition::all().add(unbound).add(Expr::exists(precedes).not());
     Entity::delete_many()
         .filter(Column::Seq.between(of.first_seq, of.last_seq))
-        .filter(Column::Action.ne(DELETED))
-        .filter(Expr::exists(follows))
+        .filter(Column::Action.ne(Action::WorkspaceDeleted.as_str()))
+        .filter(Condition::any().add(Expr::exists(follows)).add(over))
         .exec(db)
         .await?;
     Ok(())
+}
+
+/// Events under another name, of the same resource as the event that is looked at.
+fn of_same_target(name: &Alias) -> SelectStatement {
+    use audit_events::{Column, Entity};
+    Query::select()
+        .expr(Expr::val(1))
+        .from_as(Entity, name.clone())
+        .and_where(Expr::col((name.clone(), Column::Target)).equals((Entity, Column::Target)))
+        .to_owned()
 }
 
 async fn kept(db: &impl ConnectionTrait, first: i64, last: i64) -> Result<(i64, [u8; 32]), StoreError> {

@@ -10,6 +10,7 @@ pub(in crate::store) struct Model {
     pub(in crate::store) body_tag: Vec<u8>,
     pub(in crate::store) answer: Vec<u8>,
     pub(in crate::store) expire_time: i64,
+    pub(in crate::store) mac: Vec<u8>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

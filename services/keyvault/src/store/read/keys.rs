@@ -19,6 +19,8 @@ use crate::store::{Store, StoreError, StoredKey, WorkspaceKeyRow};
 /// How many revoked keys a snapshot tells of at most.
 const MOST_ENDED: u64 = 1_000;
 const REVOKED: [&str; 2] = ["REVOKED", "PURGED"];
+/// In the very words of the index that has no others: a database must see that they are the same.
+pub(super) const UNREVOKED: &str = "state NOT IN ('REVOKED', 'PURGED')";
 
 /// Where a listing goes on: after this key in the order of priority, age and id.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,17 +31,6 @@ pub struct After {
     pub create_time: OffsetDateTime,
     /// The last key's id.
     pub id: String,
-}
-
-/// What a new key must know of its tenant's others.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Neighbour {
-    /// Whose personal key it is; empty for the tenant's.
-    pub user: String,
-    /// Its slug.
-    pub slug: String,
-    /// Its secret's fingerprint.
-    pub fingerprint: Vec<u8>,
 }
 
 impl Store {
@@ -86,18 +77,9 @@ impl Store {
             query = query.filter(behind(after));
         }
         let txn = self.read.begin().await?;
-        let rows = in_order(query).limit(limit).all(&txn).await?;
-        let keys = domain(&txn, &self.binder, rows).await?;
+        let keys = domain(&txn, &self.binder, in_order(query).limit(limit)).await?;
         txn.commit().await?;
         Ok(keys)
-    }
-
-    /// What a tenant's unrevoked keys are called.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn neighbours(&self, tenant: &Tenant) -> Result<Vec<Neighbour>, StoreError> {
-        neighbours(&self.read, tenant).await
     }
 }
 
@@ -129,8 +111,12 @@ fn in_order(query: Select<Entity>) -> Select<Entity> {
     query.order_by_asc(Column::RotationPriority).order_by_asc(Column::CreateTime).order_by_asc(Column::Id)
 }
 
-async fn domain(db: &impl ConnectionTrait, binder: &Binder, rows: Vec<Model>) -> Result<Vec<StoredKey>, StoreError> {
-    let checked = checked(db, binder, rows).await?;
+async fn domain(
+    db: &impl ConnectionTrait,
+    binder: &Binder,
+    query: Select<Entity>,
+) -> Result<Vec<StoredKey>, StoreError> {
+    let checked = checked(db, binder, query).await?;
     checked.into_iter().map(|(row, intact)| stored(row, intact)).collect()
 }
 
@@ -139,8 +125,8 @@ pub(in crate::store) async fn key(
     binder: &Binder,
     name: &KeyName,
 ) -> Result<Option<StoredKey>, StoreError> {
-    let row = Entity::find_by_id(name.id.to_string()).filter(of_owner(&name.owner)).one(db).await?;
-    Ok(domain(db, binder, row.into_iter().collect()).await?.pop())
+    let query = Entity::find_by_id(name.id.to_string()).filter(of_owner(&name.owner));
+    Ok(domain(db, binder, query).await?.pop())
 }
 
 fn of_owner(owner: &Owner) -> Condition {
@@ -153,8 +139,7 @@ pub(in crate::store) async fn usable_keys(
     binder: &Binder,
     tenant: &Tenant,
 ) -> Result<Vec<StoredKey>, StoreError> {
-    let rows = unrevoked(tenant).all(db).await?;
-    domain(db, binder, rows).await
+    domain(db, binder, unrevoked(tenant)).await
 }
 
 /// An owner's unrevoked keys by priority, age and id.
@@ -164,8 +149,7 @@ pub(in crate::store) async fn keys_of_owner(
     owner: &Owner,
 ) -> Result<Vec<StoredKey>, StoreError> {
     let query = unrevoked(&owner.tenant).filter(Column::OwnerUser.eq(owner.user_str()));
-    let rows = in_order(query).all(db).await?;
-    domain(db, binder, rows).await
+    domain(db, binder, in_order(query)).await
 }
 
 /// An owner's unrevoked key of this slug; there is at most one.
@@ -176,8 +160,7 @@ pub(in crate::store) async fn key_of_slug(
     slug: &KeySlug,
 ) -> Result<Option<StoredKey>, StoreError> {
     let query = unrevoked(&owner.tenant).filter(of_owner(owner)).filter(Column::KeySlug.eq(slug.as_str()));
-    let row = query.one(db).await?;
-    Ok(domain(db, binder, row.into_iter().collect()).await?.pop())
+    Ok(domain(db, binder, query).await?.pop())
 }
 
 /// A tenant's revoked keys whose ciphertext is not destroyed, its members' included; at most `limit`.
@@ -189,8 +172,7 @@ pub(in crate::store) async fn revoked_keys(
 ) -> Result<Vec<StoredKey>, StoreError> {
     let of_tenant = Entity::find().filter(Column::Tenant.eq(tenant.to_string()));
     let revoked = of_tenant.filter(Column::State.eq(KeyState::Revoked.as_str()));
-    let rows = revoked.order_by_asc(Column::Id).limit(limit).all(db).await?;
-    domain(db, binder, rows).await
+    domain(db, binder, revoked.order_by_asc(Column::Id).limit(limit)).await
 }
 
 /// The unrevoked keys of every tenant that have a secret of this fingerprint.
@@ -200,22 +182,12 @@ pub(in crate::store) async fn keys_with_fingerprint(
     fingerprint: &[u8],
 ) -> Result<Vec<StoredKey>, StoreError> {
     let same = Column::Fingerprint.eq(fingerprint.to_vec());
-    let rows = Entity::find().filter(same).filter(Column::State.is_not_in(REVOKED)).order_by_asc(Column::Id).all(db);
-    domain(db, binder, rows.await?).await
+    let query = Entity::find().filter(same).filter(Column::State.is_not_in(REVOKED)).order_by_asc(Column::Id);
+    domain(db, binder, query).await
 }
 
 fn unrevoked(tenant: &Tenant) -> Select<Entity> {
-    Entity::find().filter(Column::Tenant.eq(tenant.to_string())).filter(Column::State.is_not_in(REVOKED))
-}
-
-pub(in crate::store) async fn neighbours(
-    db: &impl ConnectionTrait,
-    tenant: &Tenant,
-) -> Result<Vec<Neighbour>, StoreError> {
-    let columns = [Column::OwnerUser, Column::KeySlug, Column::Fingerprint];
-    let rows: Vec<(String, String, Vec<u8>)> =
-        unrevoked(tenant).select_only().columns(columns).into_tuple().all(db).await?;
-    Ok(rows.into_iter().map(|(user, slug, fingerprint)| Neighbour { user, slug, fingerprint }).collect())
+    Entity::find().filter(Column::Tenant.eq(tenant.to_string())).filter(Expr::cust(UNREVOKED))
 }
 
 /// Of each owner and slug, the newest revoked key, without its ciphertext. Revoked keys pile up for ever, so their rows are

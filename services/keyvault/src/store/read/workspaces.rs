@@ -5,8 +5,8 @@ use claviger_core::ids::{AgentId, SessionId, Tenant, WorkspaceId};
 use claviger_core::workspace::{AgentRoute, SessionBinding, Workspace};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, TransactionTrait};
 
-use crate::store::bound::{Binder, intact, newest};
-use crate::store::entity::{agent_routes, session_bindings, workspace_keys as keys, workspaces};
+use crate::store::bound::{Binder, intact};
+use crate::store::entity::{agent_routes, audit_events, session_bindings, workspace_keys as keys, workspaces};
 use crate::store::filter::filtered;
 use crate::store::{Kept, Store, StoreError, WorkspaceKeyRow};
 
@@ -41,8 +41,7 @@ impl Store {
             query = query.filter(Column::Id.gt(after));
         }
         let txn = self.read.begin().await?;
-        let rows = query.limit(limit).all(&txn).await?;
-        let found = intact(&txn, &self.binder, rows).await?;
+        let found = intact(&txn, &self.binder, query.limit(limit)).await?;
         txn.commit().await?;
         Ok(found)
     }
@@ -79,8 +78,7 @@ impl Store {
             query = query.filter(Column::Agent.gt(after));
         }
         let txn = self.read.begin().await?;
-        let rows = query.limit(limit).all(&txn).await?;
-        let found = intact(&txn, &self.binder, rows).await?;
+        let found = intact(&txn, &self.binder, query.limit(limit)).await?;
         txn.commit().await?;
         Ok(found)
     }
@@ -119,11 +117,22 @@ pub(in crate::store) async fn workspace(
     binder: &Binder,
     id: &WorkspaceId,
 ) -> Result<Option<Kept<Workspace>>, StoreError> {
-    let row = workspaces::Entity::find_by_id(id.as_str()).one(db).await?;
-    if row.is_none() && !newest(db, [format!("workspaces/{id}")]).await?.is_empty() {
-        return Err(StoreError::Altered("workspaces")); // records are never deleted, only marked so
+    let found = intact(db, binder, workspaces::Entity::find_by_id(id.as_str())).await?.pop();
+    if found.is_none() {
+        assert_never_was(db, id).await?;
     }
-    Ok(intact(db, binder, row.into_iter().collect()).await?.pop())
+    Ok(found)
+}
+
+/// Records are never deleted, only marked so: what has events has a record.
+pub(super) async fn assert_never_was(db: &impl ConnectionTrait, id: &WorkspaceId) -> Result<(), StoreError> {
+    use audit_events::Column;
+    let name = format!("workspaces/{id}");
+    let first = audit_events::Entity::find().select_only().column(Column::Seq).filter(Column::Target.eq(&name));
+    match first.limit(1).into_tuple::<i64>().one(db).await? {
+        Some(_) => Err(StoreError::Altered("workspaces", name)),
+        None => Ok(()),
+    }
 }
 
 pub(in crate::store) async fn agent_route(
@@ -132,8 +141,8 @@ pub(in crate::store) async fn agent_route(
     workspace: &WorkspaceId,
     agent: &AgentId,
 ) -> Result<Option<Kept<AgentRoute>>, StoreError> {
-    let row = agent_routes::Entity::find_by_id((workspace.to_string(), agent.to_string())).one(db).await?;
-    Ok(intact(db, binder, row.into_iter().collect()).await?.pop())
+    let query = agent_routes::Entity::find_by_id((workspace.to_string(), agent.to_string()));
+    Ok(intact(db, binder, query).await?.pop())
 }
 
 pub(in crate::store) async fn session_binding(
@@ -142,8 +151,8 @@ pub(in crate::store) async fn session_binding(
     workspace: &WorkspaceId,
     session: &SessionId,
 ) -> Result<Option<Kept<SessionBinding>>, StoreError> {
-    let row = session_bindings::Entity::find_by_id((workspace.to_string(), session.to_string())).one(db).await?;
-    Ok(intact(db, binder, row.into_iter().collect()).await?.pop())
+    let query = session_bindings::Entity::find_by_id((workspace.to_string(), session.to_string()));
+    Ok(intact(db, binder, query).await?.pop())
 }
 
 /// A tenant's keys that records are sealed under, the newest last.

@@ -1,6 +1,7 @@
 //! Jobs that share a transaction: each stands alone.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use claviger_core::position::Position;
 use tokio::sync::Notify;
@@ -15,6 +16,8 @@ both! {
     a_job_sees_what_was_written_before_it_in_its_batch,
     of_a_batch_that_cannot_commit_nobody_is_told_success,
     what_waits_at_the_end_is_done_and_then_nothing_is_taken,
+    a_transaction_that_hangs_is_given_up,
+    a_database_that_was_put_back_is_not_written_to,
 }
 
 type Answer = JoinHandle<Result<u64, Fault>>;
@@ -53,8 +56,8 @@ fn store_and(store: &Store, slug: &'static str, then: fn() -> Result<(), Fault>)
         let mut stored = key("workspaces/acme", slug);
         let job = store.write(move |txn| {
             Box::pin(async move {
-                let stamp = txn.record(&of_key(&stored, Action::KeyCreated)).await?;
-                txn.insert_key(&mut stored, &stamp).await?;
+                let created = of_key(&stored, Action::KeyCreated);
+                txn.insert_key(&mut stored, &created).await?;
                 then()?;
                 Ok(stored.seq)
             })
@@ -76,8 +79,8 @@ fn panics() -> Result<(), Fault> {
 }
 
 async fn slugs(store: &Store) -> Vec<String> {
-    let mut slugs: Vec<_> =
-        store.neighbours(&tenant("workspaces/acme")).await.unwrap().into_iter().map(|key| key.slug).collect();
+    let owner = Owner { tenant: tenant("workspaces/acme"), user: None };
+    let mut slugs: Vec<_> = store.neighbours(&owner, b"").await.unwrap().slugs.into_iter().collect();
     slugs.sort();
     slugs
 }
@@ -160,19 +163,22 @@ async fn a_job_sees_what_was_written_before_it_in_its_batch(place: Place) {
     assert_eq!((one.await.unwrap().unwrap(), seen.await.unwrap().unwrap()), (1, 101));
 }
 
-/// The database refuses to advance the head, which is the last step before the commit.
+/// The database refuses the commit itself.
 async fn of_a_batch_that_cannot_commit_nobody_is_told_success(place: Place) {
     let opened = place.open().await;
     let store = &opened.store;
     let (refuse, admit) = match opened.place {
         Place::Sqlite(_) => (
-            "CREATE TRIGGER refuse BEFORE UPDATE ON audit_head WHEN NEW.seq <> OLD.seq BEGIN SELECT RAISE(ABORT, 'no'); END",
+            "CREATE TABLE parents (id INTEGER PRIMARY KEY); \
+             CREATE TABLE orphans (parent INTEGER REFERENCES parents (id) DEFERRABLE INITIALLY DEFERRED); \
+             CREATE TRIGGER refuse AFTER INSERT ON audit_events BEGIN INSERT INTO orphans VALUES (NEW.seq); END",
             "DROP TRIGGER refuse",
         ),
         Place::Postgres(_) => (
             "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$; \
-             CREATE TRIGGER refuse BEFORE UPDATE ON audit_head FOR EACH ROW WHEN (NEW.seq <> OLD.seq) EXECUTE FUNCTION refuse()",
-            "DROP TRIGGER refuse ON audit_head",
+             CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON audit_events DEFERRABLE INITIALLY DEFERRED \
+             FOR EACH ROW EXECUTE FUNCTION refuse()",
+            "DROP TRIGGER refuse ON audit_events",
         ),
     };
     opened.raw.execute(refuse).await;
@@ -201,4 +207,41 @@ async fn what_waits_at_the_end_is_done_and_then_nothing_is_taken(place: Place) {
     let late = store_and(&store, "late", || Ok(())).await.unwrap();
     assert_eq!(late.unwrap_err().reason, Reason::StorageUnavailable);
     assert_eq!(slugs(&store).await, ["one", "two"]);
+}
+
+async fn a_transaction_that_hangs_is_given_up(place: Place) {
+    let (store, mut writer) = place.database().await.unwrap().into_store(binding_key());
+    writer.patience = Duration::from_millis(200);
+    let _writer = spawn(writer);
+    assert_eq!(store_and(&store, "one", || Ok(())).await.unwrap().unwrap(), 1);
+    let hangs = store.write(|txn| {
+        Box::pin(async move {
+            let mut stored = key("workspaces/acme", "lost");
+            let created = of_key(&stored, Action::KeyCreated);
+            txn.insert_key(&mut stored, &created).await?;
+            std::future::pending::<Result<(), Fault>>().await
+        })
+    });
+    assert_eq!(hangs.await.unwrap_err().reason, Reason::StorageUnavailable);
+    assert_eq!(store_and(&store, "two", || Ok(())).await.unwrap().unwrap(), 2, "by another connection");
+    assert_eq!(slugs(&store).await, ["one", "two"]);
+}
+
+/// Someone restores an older copy under a running vault.
+async fn a_database_that_was_put_back_is_not_written_to(place: Place) {
+    let opened = place.open().await;
+    let store = &opened.store;
+    for (slug, seq) in [("one", 1), ("two", 2)] {
+        assert_eq!(store_and(store, slug, || Ok(())).await.unwrap().unwrap(), seq);
+    }
+    let back = "UPDATE audit_head SET seq = 1, hash = (SELECT hash FROM audit_events WHERE seq = 1)";
+    opened.raw.execute(back).await;
+    let refused = store_and(store, "three", || Ok(())).await.unwrap();
+    assert_eq!(refused.unwrap_err().reason, Reason::StorageUnavailable);
+    let forward = "UPDATE audit_head SET seq = 2, hash = (SELECT hash FROM audit_events WHERE seq = 2)";
+    opened.raw.execute(&forward.replace("seq = 2)", "seq = 1)")).await;
+    let refused = store_and(store, "three", || Ok(())).await.unwrap();
+    assert_eq!(refused.unwrap_err().reason, Reason::StorageUnavailable, "another history of the same length");
+    opened.raw.execute(forward).await;
+    assert_eq!(store_and(store, "three", || Ok(())).await.unwrap().unwrap(), 3);
 }

@@ -12,8 +12,10 @@ use crate::store::{ServiceKeyRow, migrate, migrations};
 both! {
     of_replicas_that_start_at_once_one_makes_what_all_then_have,
     another_master_key_of_one_id_comes_too_late,
+    keys_are_made_for_a_new_database_alone,
     migrations_that_run_at_once_run_once,
-    a_database_of_another_release_is_refused_and_not_touched,
+    a_database_of_the_next_release_serves_this_one,
+    a_database_of_an_unknown_release_is_refused_and_not_touched,
 }
 
 const REPLICAS: usize = 6;
@@ -62,6 +64,24 @@ async fn another_master_key_of_one_id_comes_too_late(place: Place) {
     assert_eq!(start(&database, 3, 1).await.unwrap()[0].wrapped, [1]);
 }
 
+/// One that was made anew would find nothing that was made with the one before.
+async fn keys_are_made_for_a_new_database_alone(place: Place) {
+    let opened = place.open().await;
+    let database = opened.place.database().await.unwrap();
+    let marks =
+        async |mark| start(&database, mark, 1).await.unwrap().iter().map(|key| key.wrapped[0]).collect::<Vec<_>>();
+    assert_eq!(marks(1).await, [1, 1, 1]);
+    opened.raw.execute("DELETE FROM service_keys").await;
+    assert_eq!(marks(2).await, [2, 2, 2], "nothing was done with those before");
+    opened.raw.change("UPDATE service_keys SET purpose = 'four' WHERE purpose = 'two'").await;
+    assert_eq!(marks(3).await, [2, 2, 2], "renamed");
+    opened.raw.change("DELETE FROM service_keys WHERE purpose = 'four'").await;
+    assert_eq!(marks(4).await, [2, 2], "deleted");
+    put(&opened.store, &key("workspaces/acme", "main")).await.unwrap();
+    opened.raw.execute("DELETE FROM service_keys").await;
+    assert_eq!(marks(5).await, [0_u8; 0], "there are events: it is not new");
+}
+
 async fn migrations_that_run_at_once_run_once(place: Place) {
     let location = place.location();
     assert!(migrations(&location).await.unwrap().iter().all(|migration| !migration.applied));
@@ -77,9 +97,17 @@ async fn migrations_that_run_at_once_run_once(place: Place) {
     assert_eq!((ran[..REPLICAS - 1].iter().sum::<usize>(), ran[REPLICAS - 1]), (0, all.len()));
 }
 
-async fn a_database_of_another_release_is_refused_and_not_touched(place: Place) {
+/// While replicas are upgraded one by one, those of the release before start again on the schema of the next.
+async fn a_database_of_the_next_release_serves_this_one(place: Place) {
     let Opened { raw, place, .. } = place.open().await;
     raw.execute("INSERT INTO seaql_migrations VALUES ('m29990101_000001_future', 0)").await;
+    assert_eq!(migrate(&place.location(), None).await.unwrap(), []);
+    place.database().await.unwrap();
+}
+
+async fn a_database_of_an_unknown_release_is_refused_and_not_touched(place: Place) {
+    let Opened { raw, place, .. } = place.open().await;
+    raw.execute("INSERT INTO seaql_migrations VALUES ('m20260101_000001_past', 0)").await;
     raw.execute("DROP TABLE request_ids").await;
     let refused = place.database().await.map(drop);
     assert!(matches!(refused, Err(StoreError::ForeignSchema)), "{refused:?}");

@@ -65,7 +65,14 @@ async fn listings_show_one_owner_and_snapshots_one_tenant(place: Place) {
     for (name, count) in [("workspaces/acme", 3), ("workspaces/other", 1), ("platform", 1), ("workspaces/empty", 0)] {
         let tenant = tenant(name);
         let rows = store.tenant(&tenant).await.unwrap();
-        assert_eq!((rows.keys.len(), store.neighbours(&tenant).await.unwrap().len()), (count, count), "{name}");
+        let owner = Owner { tenant: tenant.clone(), user: None };
+        let beside = store.neighbours(&owner, b"").await.unwrap();
+        assert_eq!((rows.keys.len(), beside.count), (count, count as u64), "{name}");
+        assert_eq!(
+            beside.slugs.len(),
+            rows.keys.iter().filter(|stored| stored.key.name.owner == owner).count(),
+            "{name}"
+        );
         assert!(rows.keys.iter().all(|stored| stored.key.name.owner.tenant == tenant), "{name}");
     }
 }

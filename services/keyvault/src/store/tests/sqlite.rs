@@ -1,11 +1,13 @@
 //! What SQLite is told to keep. PostgreSQL has its own settings for that, which are the operator's.
 
 use super::*;
+use crate::store::connect::{reader, writer};
 
 #[tokio::test]
 async fn every_connection_is_durable_and_overwrites_what_is_deleted() {
     let place = Place::sqlite();
-    let (read, write) = crate::store::connect::connect(&place.location()).await.unwrap();
+    let location = place.location();
+    let (read, write) = (reader(&location).await.unwrap(), writer(&location).await.unwrap());
     for db in [Raw(read), Raw(write)] {
         assert_eq!(db.column::<String>("PRAGMA journal_mode").await, ["wal"]);
         assert_eq!(db.column::<i32>("PRAGMA synchronous").await, [2], "FULL");

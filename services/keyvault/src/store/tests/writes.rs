@@ -140,10 +140,7 @@ async fn a_row_is_written_with_an_event_of_its_own_alone(place: Place) {
     let (mut one, other) = (key("workspaces/acme", "one"), key("workspaces/acme", "other"));
     let name = one.key.name.clone();
     let job = store.write(move |txn| {
-        Box::pin(async move {
-            let stamp = txn.record(&of_key(&other, Action::KeyCreated)).await?;
-            Ok(txn.insert_key(&mut one, &stamp).await?)
-        })
+        Box::pin(async move { Ok(txn.insert_key(&mut one, &of_key(&other, Action::KeyCreated)).await?) })
     });
     assert_eq!(job.await.unwrap_err().reason, Reason::Internal);
     assert_eq!((store.key(&name).await.unwrap(), store.seq().await.unwrap()), (None, 0));

@@ -50,23 +50,36 @@ pub enum ExportError {
 }
 
 impl Audit {
-    /// Begins an export of what is in the database from an event on; 0 is the oldest one that no segment holds.
+    /// Begins an export of what is in the database from one event to another; 0 is the oldest one that no segment holds, or
+    /// the newest one. An end that is yet to come is the newest one too.
     ///
     /// # Errors
-    /// `INVALID_FIELD` for an event that is not in the database, `STORAGE_UNAVAILABLE`.
-    pub async fn export(&self, scope: AuditScope, first_seq: u64) -> Result<Export, Fault> {
+    /// `INVALID_FIELD` for events that are not in the database, `STORAGE_UNAVAILABLE`.
+    pub async fn export(&self, scope: AuditScope, first_seq: u64, last_seq: u64) -> Result<Export, Fault> {
         let (sealed, head) = ends(&self.store).await?;
-        let (oldest, next) = (sealed.seq + 1, head.seq.saturating_add(1).max(sealed.seq + 1));
-        let first = if first_seq == 0 { oldest } else { i64::try_from(first_seq).unwrap_or(i64::MAX) };
-        if !(oldest..=next).contains(&first) {
-            let rule = format!("must be 0 or {oldest} to {next}: earlier events are in the files of sealed segments");
-            return Err(Fault::field("first_seq", rule));
-        }
-        let after = match first - 1 {
-            before if before == sealed.seq => sealed,
-            before => self.store.event_head(before).await?,
+        let (first, last) = stretch(first_seq, last_seq, sealed.seq, head.seq)?;
+        let at = async |seq| match seq {
+            seq if seq == sealed.seq => Ok(sealed),
+            seq if seq == head.seq => Ok(head),
+            seq => self.store.event_head(seq).await,
         };
-        Ok(Export::begin(self.store.clone(), scope, after, head))
+        Ok(Export::begin(self.store.clone(), scope, at(first - 1).await?, at(last).await?))
+    }
+}
+
+/// The first and last event of a stretch of what is in the database.
+fn stretch(first: u64, last: u64, sealed: i64, head: i64) -> Result<(i64, i64), Fault> {
+    let seq = |given| i64::try_from(given).unwrap_or(i64::MAX);
+    let (oldest, next) = (sealed + 1, head.saturating_add(1).max(sealed + 1));
+    let first = if first == 0 { oldest } else { seq(first) };
+    if !(oldest..=next).contains(&first) {
+        let rule = format!("must be 0 or {oldest} to {next}: earlier events are in the files of sealed segments");
+        return Err(Fault::field("first_seq", rule));
+    }
+    match seq(last) {
+        0 => Ok((first, head)),
+        last if last < first => Err(Fault::field("last_seq", "must be 0, or not before the first event")),
+        last => Ok((first, last.min(head))),
     }
 }
 
@@ -190,5 +203,35 @@ impl From<ExportError> for Fault {
                 Self::internal()
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stretch_lies_within_what_is_in_the_database() {
+        const SEALED: i64 = 10;
+        const HEAD: i64 = 20;
+        for (first, last, found) in [
+            (0, 0, Ok((11, 20))),
+            (11, 15, Ok((11, 15))),
+            (16, 16, Ok((16, 16))),
+            (17, 99, Ok((17, 20))),
+            (17, u64::MAX, Ok((17, 20))),
+            (21, 0, Ok((21, 20))),
+            (21, 21, Ok((21, 20))),
+            (0, 11, Ok((11, 11))),
+            (0, 10, Err("last_seq")),
+            (15, 14, Err("last_seq")),
+            (10, 0, Err("first_seq")),
+            (22, 0, Err("first_seq")),
+            (u64::MAX, u64::MAX, Err("first_seq")),
+        ] {
+            let stretch = stretch(first, last, SEALED, HEAD).map_err(|fault| fault.field.unwrap_or_default());
+            assert_eq!(stretch, found, "{first} {last}");
+        }
+        assert_eq!(stretch(0, 0, 0, 0), Ok((1, 0)));
     }
 }

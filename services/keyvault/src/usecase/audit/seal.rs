@@ -15,6 +15,15 @@ use crate::audit_file::Head;
 use crate::store::{NewSegment, Segment, Store, StoreError};
 use crate::usecase::{event, now};
 
+/// What is to be moved out.
+#[derive(Debug, Clone, Copy)]
+pub struct Oldest {
+    /// Up to the first event that is not older than this.
+    pub before: OffsetDateTime,
+    /// And so many at most, at least one: the write that moves them out holds up all others.
+    pub most: u64,
+}
+
 /// What was moved out.
 #[derive(Debug, Clone, Copy)]
 pub struct Sealed {
@@ -26,11 +35,18 @@ pub struct Sealed {
     pub file_digest: [u8; 32],
     /// The log's end behind it, with the event that tells of it.
     pub head: Head,
+    /// How many more events are as old, and were too many for one time.
+    pub left: u64,
 }
 
 /// Why nothing was moved out.
 #[derive(Debug, thiserror::Error)]
 pub enum SealError {
+    /// It would fail in the end.
+    #[error(
+        "the database role may not move events out: use the one that owns the tables, not the service's; nothing was done"
+    )]
+    NotAllowed,
     /// The file could not be made; perhaps there is one of that name.
     #[error("the file cannot be made")]
     NotMade(#[source] std::io::Error),
@@ -41,7 +57,7 @@ pub enum SealError {
     #[error("the log cannot be exported, and nothing was moved out")]
     Export(#[source] ExportError),
     /// The database failed before anything was done.
-    #[error("the log cannot be read")]
+    #[error("the log cannot be read, and nothing was moved out")]
     Store(#[from] StoreError),
     /// Another segment was sealed meanwhile.
     #[error("another segment was sealed meanwhile, and nothing was moved out: try again")]
@@ -60,23 +76,52 @@ pub trait Out: Write {
     /// # Errors
     /// When it is not.
     fn last(&mut self) -> std::io::Result<()>;
+
+    /// Takes it away again: the database has all of its events.
+    fn discard(self);
 }
 
-/// Exports the oldest events, up to the first that is not older than `before`, and moves them out. None when there are no
+impl SealError {
+    /// Whether the database certainly has all events still.
+    fn is_before_the_write(&self) -> bool {
+        !matches!(self, Self::Unconfirmed(_))
+    }
+}
+
+/// Exports the oldest events and moves them out. None when there are no
 /// such events: then nothing was written. `open` makes the file; `progress` is told how many of how many events are in it.
 ///
 /// # Errors
-/// [`SealError`]. Only after [`SealError::Unconfirmed`] may events have left the database, and then the file holds them.
+/// [`SealError`]. Only after [`SealError::Unconfirmed`] may events have left the database, and then the file holds them;
+/// after all others what `open` made is discarded.
 pub async fn seal<O: Out>(
     store: &Store,
-    before: OffsetDateTime,
+    what: Oldest,
     open: impl FnOnce() -> std::io::Result<O>,
     progress: &mut (dyn FnMut(u64, u64) + Send),
 ) -> Result<Option<Sealed>, SealError> {
+    if !store.may_seal().await? {
+        return Err(SealError::NotAllowed);
+    }
     let (after, head) = ends(store).await?;
-    let Some(last) = last_before(store, after, head, before).await? else { return Ok(None) };
-    let total = u64::try_from(last.seq - after.seq).unwrap_or_default();
+    let Some((last, left)) = last_before(store, after, head, what).await? else { return Ok(None) };
     let mut out = open().map_err(SealError::NotMade)?;
+    let sealed = export_and_move_out(store, after, last, &mut out, progress).await;
+    if sealed.as_ref().is_err_and(SealError::is_before_the_write) {
+        out.discard();
+    }
+    Ok(Some(Sealed { left, ..sealed? }))
+}
+
+/// Nothing that may fail follows the write: the file is the only place of its events then.
+async fn export_and_move_out(
+    store: &Store,
+    after: Head,
+    last: Head,
+    out: &mut impl Out,
+    progress: &mut (dyn FnMut(u64, u64) + Send),
+) -> Result<Sealed, SealError> {
+    let total = u64::try_from(last.seq - after.seq).unwrap_or_default();
     let mut export = Export::begin(store.clone(), AuditScope::All, after, last).checked();
     let mut digest = Sha256::new();
     while let Some(part) = export.next().await.map_err(broken_off)? {
@@ -86,9 +131,8 @@ pub async fn seal<O: Out>(
     }
     out.last().map_err(SealError::File)?;
     let new = NewSegment { before: after, last, file_digest: digest.finalize().into(), time: now() };
-    let segment = move_out(store, new).await?.ok_or(SealError::Overtaken)?;
-    let head = store.audit_head().await?;
-    Ok(Some(Sealed { segment, events: export.written().events, file_digest: new.file_digest, head }))
+    let (segment, head) = move_out(store, new).await?.ok_or(SealError::Overtaken)?;
+    Ok(Sealed { segment, events: export.written().events, file_digest: new.file_digest, head, left: 0 })
 }
 
 fn broken_off(error: ExportError) -> SealError {
@@ -98,29 +142,25 @@ fn broken_off(error: ExportError) -> SealError {
     }
 }
 
-/// The last event of the oldest ones that are older than a time.
-async fn last_before(
-    store: &Store,
-    after: Head,
-    head: Head,
-    before: OffsetDateTime,
-) -> Result<Option<Head>, StoreError> {
-    let micros = i64::try_from(before.unix_timestamp_nanos() / 1_000).unwrap_or(i64::MAX);
+/// The last of the oldest events that are moved out, and how many of them are left for another time.
+async fn last_before(store: &Store, after: Head, head: Head, what: Oldest) -> Result<Option<(Head, u64)>, StoreError> {
+    let micros = i64::try_from(what.before.unix_timestamp_nanos() / 1_000).unwrap_or(i64::MAX);
     let last = store.first_event_from(after.seq, micros).await?.map_or(head.seq, |first| first - 1);
     if last <= after.seq {
         return Ok(None);
     }
-    store.event_head(last).await.map(Some)
+    let most = i64::try_from(what.most).unwrap_or(i64::MAX);
+    let now = last.min(after.seq.saturating_add(most));
+    Ok(Some((store.event_head(now).await?, u64::try_from(last - now).unwrap_or_default())))
 }
 
-async fn move_out(store: &Store, new: NewSegment) -> Result<Option<Segment>, SealError> {
+/// The segment, and the log's end behind the event that tells of it.
+async fn move_out(store: &Store, new: NewSegment) -> Result<Option<(Segment, Head)>, SealError> {
     let job = store.write(move |txn| {
         Box::pin(async move {
-            let segment = txn.seal_segment(&new).await?;
-            if segment.is_some() {
-                txn.record(&told(&new)).await?;
-            }
-            Ok(segment)
+            let Some(segment) = txn.seal_segment(&new).await? else { return Ok(None) };
+            txn.record(&told(&new)).await?;
+            Ok(Some((segment, txn.head())))
         })
     });
     Ok(job.await.map_err(SealError::Unconfirmed)?.0)
@@ -135,3 +175,6 @@ fn told(new: &NewSegment) -> Event {
     let target = Tenant::Platform.to_string();
     event(new.time, &Tenant::Platform, Action::AuditSealed, target, &Origin::vault(), details)
 }
+
+#[cfg(test)]
+mod tests;

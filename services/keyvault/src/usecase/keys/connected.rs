@@ -27,7 +27,7 @@ impl Keys {
     /// # Errors
     /// `STORAGE_UNAVAILABLE`.
     pub async fn connected(&self, owner: &Owner) -> Result<Vec<Connected>, Fault> {
-        let keys = self.store.keys(owner, false, &Filter::default(), None, MOST_KEYS as u64).await?;
+        let keys = self.store.keys(owner, false, &Filter::default(), None, MOST_KEYS).await?;
         let now = now();
         let is_usable = |stored: &StoredKey| {
             let key = &stored.key;

@@ -1,14 +1,14 @@
 //! Store a key: check it, test it live, seal it, store it with its audit event.
 
 use claviger_core::audit::Origin;
-use claviger_core::command::{CreateKey, NewKey};
+use claviger_core::command::{CreateKey, NewKey, Verification};
 use claviger_core::fault::Fault;
 use claviger_core::ids::{ProviderId, Tenant};
-use claviger_core::workspace::Policy;
+use claviger_core::workspace::{Policy, Workspace};
 
 use super::draft::Draft;
 use super::{Created, Keys};
-use crate::store::WriteTxn;
+use crate::store::{Beside, Kept, WriteTxn};
 use crate::usecase::workspaces::{created, record};
 use crate::usecase::{Answer, Call, now, policy};
 
@@ -18,29 +18,30 @@ impl Keys {
     /// # Errors
     /// `INVALID_FIELD`, `MALFORMED_PROVIDER_KEY`, `BASE_URL_NOT_ALLOWED`, `INVALID_PROVIDER_KEY`,
     /// `VERIFICATION_UNAVAILABLE`, `KEY_SLUG_TAKEN`, `WORKSPACE_NOT_FOUND`, `WORKSPACE_READ_ONLY`, `PLAN_REQUIRED`,
-    /// `PROVIDER_NOT_ALLOWED`, `TOO_MANY_KEYS`, `REQUEST_ID_REUSED`, `STORAGE_UNAVAILABLE`.
+    /// `PROVIDER_NOT_ALLOWED`, `WORKSPACE_ALTERED`, `KEY_UNREADABLE` when the workspace's key does not open,
+    /// `TOO_MANY_KEYS`, `REQUEST_ID_REUSED`, `STORAGE_UNAVAILABLE`.
     pub async fn create(&self, command: CreateKey, call: Call<Created>) -> Result<Answer<Created>, Fault> {
         if let Some(first) = call.recall(&self.store).await? {
             return Ok(first);
         }
-        let (owner, origin) = (command.key.owner.clone(), call.origin.clone());
-        let draft = self.drafted(command.key, &origin).await?;
-        let (provider, test) = (draft.provider().clone(), draft.test().clone());
-        let keys = self.clone();
-        let job_origin = origin.clone();
-        let done = call.write(&self.store, move |txn| {
-            Box::pin(async move {
-                keys.ensure_workspace(txn, &draft, &job_origin).await?;
-                keys.place(txn, draft, &job_origin).await
-            })
-        });
-        match done.await {
-            Ok(Answer::New(created, at)) => Ok(Answer::New(created, at)),
-            otherwise => {
-                self.on_record(&provider, &owner, &test, &origin).await?;
-                otherwise
-            }
+        let origin = call.origin.clone();
+        if command.key.verification != Verification::Skip || command.key.base_url.is_some() {
+            self.admit_new(&command.key).await?;
         }
+        let draft = self.draft(command.key, &origin).await?;
+        let (tested, keys, store) = (draft.tested(&origin), self.clone(), self.store.clone());
+        let write = async move {
+            let job = call.write(&store, move |txn| {
+                Box::pin(async move {
+                    let fingerprint = keys.fingerprint(draft.secret())?;
+                    let Beside { workspace, neighbours } = txn.beside(draft.owner(), &fingerprint).await?;
+                    keys.ensure_workspace(txn, &draft, workspace, &origin).await?;
+                    keys.place(txn, draft, neighbours, fingerprint, &origin).await
+                })
+            });
+            job.await
+        };
+        self.settle(tested, write).await
     }
 
     /// Does all that [`Keys::create`] does but store: shows what would be stored.
@@ -49,17 +50,18 @@ impl Keys {
     /// As [`Keys::create`].
     pub async fn validate(&self, new: NewKey, origin: &Origin) -> Result<Created, Fault> {
         let owner = new.owner.clone();
-        let draft = self.drafted(new, origin).await?;
-        self.on_record(draft.provider(), &owner, draft.test(), origin).await?;
+        self.admit_new(&new).await?;
+        let draft = self.draft(new, origin).await?;
+        self.on_record(draft.tested(origin)).await?;
         let fingerprint = self.fingerprint(draft.secret())?;
-        draft.validated(&self.store.neighbours(&owner.tenant).await?, fingerprint, origin)
+        draft.validated(&self.store.neighbours(&owner, &fingerprint).await?, fingerprint, origin)
     }
 
-    /// A draft, for a tenant whose policy admits it: no one is asked about a key that could not be stored.
-    async fn drafted(&self, new: NewKey, origin: &Origin) -> Result<Draft, Fault> {
+    /// Whether a tenant's policy admits a key. The write looks again: this is for no one to be asked about a key that could
+    /// not be stored.
+    async fn admit_new(&self, new: &NewKey) -> Result<(), Fault> {
         let policy = policy::of_tenant(&self.store, &new.owner.tenant).await?;
-        self.check_policy(&new.owner.tenant, policy.as_ref(), &self.known_provider(&new.provider)?.id)?;
-        self.draft(new, origin).await
+        self.check_policy(&new.owner.tenant, policy.as_ref(), &self.known_provider(&new.provider)?.id)
     }
 
     /// A draft of the first key of a workspace that is about to have this policy.
@@ -90,10 +92,16 @@ impl Keys {
         }
     }
 
-    /// The workspace's policy as the write finds it; its record is made if it is missing.
-    async fn ensure_workspace(&self, txn: &mut WriteTxn, draft: &Draft, origin: &Origin) -> Result<(), Fault> {
-        let tenant = draft.tenant();
-        let found = policy::in_write(txn, tenant).await?;
+    /// The workspace's policy admits it, as the write finds it; its record is made if it is missing.
+    async fn ensure_workspace(
+        &self,
+        txn: &mut WriteTxn,
+        draft: &Draft,
+        found: Option<Kept<Workspace>>,
+        origin: &Origin,
+    ) -> Result<(), Fault> {
+        let tenant = &draft.owner().tenant;
+        let found = policy::living(found).map(|kept| kept.value.policy);
         self.check_policy(tenant, found.as_ref(), draft.provider())?;
         if let (Some(id), None) = (tenant.workspace(), found) {
             let workspace = record(id.clone(), Policy::default(), now(), origin);

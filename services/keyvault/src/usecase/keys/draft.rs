@@ -6,8 +6,8 @@ use claviger_core::audit::{Action, Detail, Event, Origin};
 use claviger_core::catalog::{AuthType, KeyFormatError, Provider};
 use claviger_core::command::{NewKey, Verification};
 use claviger_core::fault::Fault;
-use claviger_core::ids::{KeyId, KeyName, KeySlug, Owner, ProviderId, Tenant};
-use claviger_core::key::{KeyState, KeyTest, Mask, ProviderKey, TestResult};
+use claviger_core::ids::{KeyId, KeyName, KeySlug, Owner, ProviderId};
+use claviger_core::key::{KeyState, KeyTest, Mask, ProviderKey};
 use claviger_core::reason::Reason;
 use claviger_core::secret::Secret;
 use claviger_crypto::{SealError, WorkspaceKey};
@@ -15,14 +15,15 @@ use secrecy::ExposeSecret;
 use uuid::Uuid;
 
 use super::Keys;
-use crate::store::{Neighbour, StoreError, StoredKey, WriteTxn};
+use super::live::{Question, Tested};
+use crate::store::{Neighbours, StoreError, StoredKey, WorkspaceKeyRow, WriteTxn};
 use crate::usecase::custody::Binding;
 use crate::usecase::destination::{self, Destination};
 use crate::usecase::{event, now};
-use crate::verify::{self, Subject};
+use crate::verify;
 
 /// How many unrevoked keys a tenant may have, its members' included: what one resolve may have to look at.
-pub(super) const MOST_KEYS: usize = 1_000;
+pub(super) const MOST_KEYS: u64 = 1_000;
 
 /// A secret that has passed every check: what it is for, and what its live test showed.
 #[derive(Debug)]
@@ -74,83 +75,75 @@ impl Keys {
     ) -> Result<Checked, Fault> {
         let (mask, warnings) = check_form(provider, &secret)?;
         let destination = destination::check(provider, base_url, location, self.verifier.egress()).await?;
-        let test = self.ask(provider, &secret, &destination, verification).await?;
+        let test = match verification {
+            Verification::Skip => verify::skipped("not tested: the request asked for no test", now()),
+            Verification::Require | Verification::IfPossible => {
+                let question = Question {
+                    provider: provider.id.clone(),
+                    auth_type: secret.auth_type(),
+                    secret: secret.text().cloned(),
+                    base_url: destination.base_url.clone(),
+                    location: destination.location.clone(),
+                    owner: owner.clone(),
+                    origin: origin.clone(),
+                };
+                self.ask(question).await?
+            }
+        };
         if let Err(refused) = verify::accept(provider, &test, verification) {
-            self.on_record(&provider.id, owner, &test, origin).await?;
+            self.on_record(Tested::new(&provider.id, owner, &test, origin)).await?;
             return Err(refused);
         }
         Ok(Checked { secret, mask, warnings, destination, test })
     }
 
-    async fn ask(
-        &self,
-        provider: &Provider,
-        secret: &Secret,
-        destination: &Destination,
-        verification: Verification,
-    ) -> Result<KeyTest, Fault> {
-        if verification == Verification::Skip {
-            return Ok(verify::skipped("not tested: the request asked for no test", now()));
-        }
-        let subject = Subject {
-            provider,
-            auth_type: secret.auth_type(),
-            secret: secret.text(),
-            base_url: destination.base_url.as_deref(),
-            location: destination.location.as_deref(),
-        };
-        self.verifier.test(&subject).await
-    }
-
-    /// Puts a live test on record whose secret is not stored.
-    pub(in crate::usecase) async fn on_record(
-        &self,
-        provider: &ProviderId,
-        owner: &Owner,
-        test: &KeyTest,
-        origin: &Origin,
-    ) -> Result<(), Fault> {
-        if test.result == TestResult::Skipped {
-            return Ok(());
-        }
-        let details =
-            vec![(Detail::Provider, provider.to_string()), (Detail::TestResult, test.result.as_str().to_owned())];
-        let event = event(now(), &owner.tenant, Action::SecretTested, format!("{owner}/keys/-"), origin, details);
-        self.store
-            .write(move |txn| Box::pin(async move { txn.record(&event).await.map(drop).map_err(Fault::from) }))
-            .await?;
-        Ok(())
-    }
-
-    /// Gives a draft its place, in a write that has made sure of the workspace: seals it, stores it, tells of it.
-    pub(in crate::usecase) async fn place(
+    /// Gives the first key of a workspace that the same write makes its place.
+    pub(in crate::usecase) async fn place_first(
         &self,
         txn: &mut WriteTxn,
         draft: Draft,
         origin: &Origin,
     ) -> Result<Created, Fault> {
-        let owner = draft.new.owner.clone();
-        let neighbours = txn.neighbours(&owner.tenant).await?;
-        if neighbours.len() >= MOST_KEYS {
+        let fingerprint = self.fingerprint(draft.secret())?;
+        let neighbours = txn.neighbours(draft.owner(), &fingerprint).await?;
+        self.place(txn, draft, neighbours, fingerprint, origin).await
+    }
+
+    /// Gives a draft its place, in a write that has made sure of the workspace: seals it, stores it, tells of it.
+    pub(super) async fn place(
+        &self,
+        txn: &mut WriteTxn,
+        draft: Draft,
+        neighbours: Neighbours,
+        fingerprint: Vec<u8>,
+        origin: &Origin,
+    ) -> Result<Created, Fault> {
+        let secret = draft.checked.secret.clone();
+        if neighbours.count >= MOST_KEYS {
             let message = "1000 unrevoked keys are as many as a workspace, or the platform, may have";
             return Err(Fault::new(Reason::TooManyKeys, message));
         }
-        let slug = slug(&draft, &neighbours)?;
-        let secret = draft.checked.secret.clone();
+        let slug = slug(&draft, &neighbours.slugs)?;
         let mut warnings = draft.checked.warnings.clone();
-        let mut stored = self.seal(txn, draft.into_key(slug, origin), &secret).await?;
-        warnings.extend(duplicate(&stored.fingerprint, &neighbours, None));
-        let stamp = txn.record(&key_created(&stored.key, origin)).await?;
-        txn.insert_key(&mut stored, &stamp).await?;
+        warnings.extend(duplicate(&fingerprint, &neighbours, None));
+        let mut stored = self.seal(txn, draft.into_key(slug, origin), &secret, neighbours.workspace_key).await?;
+        let created = key_created(&stored.key, origin);
+        txn.insert_key(&mut stored, &created).await?;
         Ok(Created { stored, warnings })
     }
 
     /// Seals a secret as a key's, under the tenant's newest key.
-    pub(super) async fn seal(&self, txn: &WriteTxn, key: ProviderKey, secret: &Secret) -> Result<StoredKey, Fault> {
+    pub(super) async fn seal(
+        &self,
+        txn: &WriteTxn,
+        key: ProviderKey,
+        secret: &Secret,
+        under: Option<WorkspaceKeyRow>,
+    ) -> Result<StoredKey, Fault> {
         let mut stored =
             StoredKey { key, sealed: Vec::new(), workspace_key: 0, fingerprint: Vec::new(), seq: 0, intact: true };
         let Some(text) = secret.text() else { return Ok(stored) };
-        let (version, workspace_key) = self.workspace_key(txn, &stored.key).await?;
+        let (version, workspace_key) = self.workspace_key(txn, &stored.key, under).await?;
         let plaintext = text.expose_secret();
         let context = Binding::of(&stored.key);
         stored.sealed =
@@ -166,12 +159,18 @@ impl Keys {
     }
 
     /// The newest key of the tenant, made if it has none.
-    async fn workspace_key(&self, txn: &WriteTxn, key: &ProviderKey) -> Result<(u32, WorkspaceKey), Fault> {
+    async fn workspace_key(
+        &self,
+        txn: &WriteTxn,
+        key: &ProviderKey,
+        newest: Option<WorkspaceKeyRow>,
+    ) -> Result<(u32, WorkspaceKey), Fault> {
         let tenant = &key.name.owner.tenant;
-        if let Some(row) = txn.workspace_keys(tenant).await?.pop() {
+        if let Some(row) = newest {
             let opened = self.custody.workspace_key(tenant, &row).map_err(|_| {
-                tracing::error!(tenant = %tenant, version = row.version, "a workspace key does not open");
-                Fault::internal()
+                let (version, master_key) = (row.version, &row.master_key);
+                tracing::error!(tenant = %tenant, version, master_key, "a workspace key does not open");
+                Fault::new(Reason::KeyUnreadable, "the workspace's key does not open under the vault's keyring")
             })?;
             return Ok((row.version, opened));
         }
@@ -187,13 +186,11 @@ impl Keys {
     }
 }
 
-/// Warns of another key with the same secret. `own` is the fingerprint that the key has among its neighbours, if it is
-/// one of them.
-pub(super) fn duplicate(fingerprint: &[u8], neighbours: &[Neighbour], own: Option<&[u8]>) -> Option<String> {
+/// Warns of another key with the same secret. `own` is the fingerprint that the key is stored with, if it is stored.
+pub(super) fn duplicate(fingerprint: &[u8], neighbours: &Neighbours, own: Option<&[u8]>) -> Option<String> {
     const DUPLICATE: &str = "another key of this workspace has the same secret: revoking one does not stop the other";
-    let same = neighbours.iter().filter(|neighbour| neighbour.fingerprint == fingerprint).count();
-    let others = same - usize::from(own == Some(fingerprint)).min(same);
-    (others > 0 && !fingerprint.is_empty()).then(|| DUPLICATE.to_owned())
+    let itself = u64::from(own == Some(fingerprint));
+    (neighbours.same_secret > itself && !fingerprint.is_empty()).then(|| DUPLICATE.to_owned())
 }
 
 fn sealing_failed(error: SealError) -> Fault {
@@ -265,8 +262,8 @@ fn check_expiry(new: &NewKey) -> Result<(), Fault> {
 
 impl Draft {
     /// Whose it will be.
-    pub(super) fn tenant(&self) -> &Tenant {
-        &self.new.owner.tenant
+    pub(super) fn owner(&self) -> &Owner {
+        &self.new.owner
     }
 
     /// The key's provider.
@@ -274,9 +271,9 @@ impl Draft {
         &self.provider
     }
 
-    /// What its live test showed.
-    pub(in crate::usecase) fn test(&self) -> &KeyTest {
-        &self.checked.test
+    /// Its live test, for the record.
+    pub(in crate::usecase) fn tested(&self, origin: &Origin) -> Tested {
+        Tested::new(&self.provider, &self.new.owner, &self.checked.test, origin)
     }
 
     /// Its secret.
@@ -287,11 +284,11 @@ impl Draft {
     /// What would be stored, were these the tenant's other keys and this its secret's fingerprint.
     pub(super) fn validated(
         self,
-        neighbours: &[Neighbour],
+        neighbours: &Neighbours,
         fingerprint: Vec<u8>,
         origin: &Origin,
     ) -> Result<Created, Fault> {
-        let slug = slug(&self, neighbours)?;
+        let slug = slug(&self, &neighbours.slugs)?;
         let mut warnings = self.checked.warnings.clone();
         warnings.extend(duplicate(&fingerprint, neighbours, None));
         let key = self.into_key(slug, origin);
@@ -326,9 +323,7 @@ impl Draft {
 }
 
 /// The asked-for slug if it is free, else the first free one made from the provider.
-fn slug(draft: &Draft, neighbours: &[Neighbour]) -> Result<KeySlug, Fault> {
-    let user = draft.new.owner.user_str();
-    let taken: HashSet<&str> = neighbours.iter().filter(|n| n.user == user).map(|n| &*n.slug).collect();
+fn slug(draft: &Draft, taken: &HashSet<String>) -> Result<KeySlug, Fault> {
     let is_taken = |slug: &str| taken.contains(slug);
     match &draft.new.slug {
         Some(slug) if is_taken(slug.as_str()) => Err(StoreError::SlugTaken.into()),

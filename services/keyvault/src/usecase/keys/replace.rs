@@ -8,6 +8,7 @@ use claviger_core::reason::Reason;
 use claviger_core::workspace::Policy;
 
 use super::draft::{Checked, check_place, duplicate};
+use super::live::Tested;
 use super::{Created, Keys, about, check_usable, found, not_found, put, state};
 use crate::store::{StoredKey, WriteTxn};
 use crate::usecase::{Answer, Call, now, policy};
@@ -16,8 +17,8 @@ impl Keys {
     /// Replaces a key's secret, and with it its destination if the request names one.
     ///
     /// # Errors
-    /// Those of [`Keys::create`] about the secret, its destination and the policy; `KEY_NOT_FOUND`, `KEY_REVOKED`,
-    /// `KEY_ALTERED`, `PROVIDER_NOT_FOUND`; `ETAG_MISMATCH`, also when the secret was replaced meanwhile.
+    /// Those of [`Keys::create`] about the secret, its destination, the policy and the workspace's key; `KEY_NOT_FOUND`,
+    /// `KEY_REVOKED`, `KEY_ALTERED`, `PROVIDER_NOT_FOUND`; `ETAG_MISMATCH`, also when the secret was replaced meanwhile.
     pub async fn replace(&self, command: ReplaceSecret, call: Call<Created>) -> Result<Answer<Created>, Fault> {
         if let Some(first) = call.recall(&self.store).await? {
             return Ok(first);
@@ -26,27 +27,28 @@ impl Keys {
         let seen = self.store.key(&command.name).await?.ok_or_else(|| not_found(&command.name))?;
         self.admit(&seen, policy::of_tenant(&self.store, &owner.tenant).await?.as_ref(), &command)?;
         let checked = self.checked(&seen.key, &command, &origin).await.map_err(flat)?;
-        let (provider, test) = (seen.key.provider.clone(), checked.test.clone());
-        let (keys, job_origin) = (self.clone(), origin.clone());
-        let done = call.write(&self.store, move |txn| {
-            Box::pin(async move {
-                let stored = found(txn, &command.name).await?;
-                let policy = policy::in_write(txn, &command.name.owner.tenant).await?;
-                keys.admit(&stored, policy.as_ref(), &command)?;
-                // what was tested is bound to the destination that the key had when it was seen
-                if stored.key.secret_version != seen.key.secret_version {
-                    return Err(policy::changed());
-                }
-                keys.swap(txn, stored, checked, &job_origin).await
-            })
-        });
-        match done.await {
-            Ok(Answer::New(replaced, at)) => Ok(Answer::New(replaced, at)),
-            otherwise => {
-                self.on_record(&provider, &owner, &test, &origin).await?;
-                otherwise
-            }
+        let tested = Tested::new(&seen.key.provider, &owner, &checked.test, &origin);
+        let (keys, store) = (self.clone(), self.store.clone());
+        let write = async move {
+            let job = call.write(&store, move |txn| {
+                Box::pin(async move {
+                    let stored = found(txn, &command.name).await?;
+                    let policy = policy::in_write(txn, &command.name.owner.tenant).await?;
+                    keys.admit(&stored, policy.as_ref(), &command)?;
+                    // what was tested is bound to the destination that the key had when it was seen
+                    if stored.key.secret_version != seen.key.secret_version {
+                        return Err(policy::changed());
+                    }
+                    keys.swap(txn, stored, checked, &origin).await
+                })
+            });
+            job.await
+        };
+        let done = self.settle(tested, write).await?;
+        if matches!(done, Answer::New(..)) {
+            self.store.empty_log().await; // the old ciphertext is in it
         }
+        Ok(done)
     }
 
     /// Whether the secret may be replaced so, as far as the vault itself can tell.
@@ -87,10 +89,11 @@ impl Keys {
     ) -> Result<Created, Fault> {
         let before = stored.fingerprint;
         let key = with(stored.key, &checked)?;
-        let mut stored = self.seal(txn, key, &checked.secret).await?;
-        let neighbours = txn.neighbours(&stored.key.name.owner.tenant).await?;
+        let fingerprint = self.fingerprint(&checked.secret)?;
+        let neighbours = txn.neighbours(&key.name.owner, &fingerprint).await?;
         let mut warnings = checked.warnings;
-        warnings.extend(duplicate(&stored.fingerprint, &neighbours, Some(&before)));
+        warnings.extend(duplicate(&fingerprint, &neighbours, Some(&before)));
+        let mut stored = self.seal(txn, key, &checked.secret, neighbours.workspace_key).await?;
         let event = replaced(&stored.key, origin);
         put(txn, &mut stored, &event).await?;
         Ok(Created { stored, warnings })

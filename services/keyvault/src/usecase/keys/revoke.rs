@@ -6,7 +6,7 @@ use claviger_core::fault::Fault;
 use claviger_core::key::{KeyState, Revocation};
 
 use super::draft::check_place;
-use super::{Keys, about, found, put, state};
+use super::{Keys, about, ended, found, put};
 use crate::store::{StoredKey, WriteTxn};
 use crate::usecase::{Answer, Call, now};
 
@@ -90,7 +90,7 @@ pub(in crate::usecase) async fn end(
     key.state = KeyState::Revoked;
     key.update_time = now;
     key.revocation = Some(Revocation { time: now, actor: origin.actor.clone(), reason: reason.to_owned() });
-    let event = about(key, Action::KeyRevoked, origin, vec![state(key)]);
+    let event = about(&stored.key, Action::KeyRevoked, origin, ended(&stored));
     put(txn, &mut stored, &event).await?;
     stored.intact = true;
     Ok(stored)

@@ -4,7 +4,7 @@ use claviger_core::audit::{Action, Origin};
 use claviger_core::fault::Fault;
 use claviger_core::key::{KeyState, Revocation};
 
-use super::{about, put, state};
+use super::{about, ended, put};
 use crate::store::{StoredKey, WriteTxn};
 use crate::usecase::now;
 
@@ -20,7 +20,7 @@ pub(in crate::usecase) async fn shred(
     key.revocation.get_or_insert_with(revocation);
     key.state = KeyState::Purged;
     key.update_time = now;
-    let event = about(key, Action::KeyPurged, origin, vec![state(key)]);
+    let event = about(&stored.key, Action::KeyPurged, origin, ended(&stored));
     stored.sealed.clear();
     stored.fingerprint.clear();
     stored.workspace_key = 0;

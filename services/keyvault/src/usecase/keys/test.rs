@@ -8,17 +8,17 @@ use claviger_core::reason::Reason;
 use claviger_crypto::workspace_key_version;
 use secrecy::SecretString;
 
+use super::live::{Question, Tested};
 use super::{Keys, about, check_usable, found, not_found, put, state};
 use crate::store::{StoredKey, WorkspaceKeyRow};
 use crate::usecase::{Answer, Call, custody, now};
-use crate::verify::Subject;
 
 impl Keys {
     /// Tests a stored key live. A clear yes or no moves its state; anything else only its newest test.
     ///
     /// # Errors
-    /// `KEY_NOT_FOUND`, `KEY_REVOKED`, `KEY_ALTERED`, `KEY_UNREADABLE`, `BASE_URL_NOT_ALLOWED`, `REQUEST_ID_REUSED`,
-    /// `STORAGE_UNAVAILABLE`.
+    /// `KEY_NOT_FOUND`, `KEY_REVOKED`, `KEY_ALTERED`, `KEY_UNREADABLE`, `PROVIDER_NOT_FOUND`, `BASE_URL_NOT_ALLOWED`,
+    /// `REQUEST_ID_REUSED`, `STORAGE_UNAVAILABLE`.
     pub async fn test(&self, command: TestKey, call: Call<StoredKey>) -> Result<Answer<StoredKey>, Fault> {
         if let Some(first) = call.recall(&self.store).await? {
             return Ok(first);
@@ -26,36 +26,38 @@ impl Keys {
         let name = command.name;
         let (stored, under) = self.store.key_to_open(&name).await?.ok_or_else(|| not_found(&name))?;
         check_usable(&stored)?;
-        let test = self.ask_provider(&stored, &under).await?;
         let origin = call.origin.clone();
+        let test = self.ask(self.question(&stored, &under, &origin)?).await?;
+        let alone = Tested::new(&stored.key.provider, &name.owner, &test, &origin);
         let tested_version = stored.key.secret_version;
-        call.write(&self.store, move |txn| {
-            Box::pin(async move {
-                let mut stored = found(txn, &name).await?;
-                check_usable(&stored)?;
-                keep(&mut stored.key, tested_version, test.clone());
-                let event = tested(&stored.key, &test, &origin);
-                put(txn, &mut stored, &event).await?;
-                Ok(stored)
-            })
-        })
-        .await
+        let store = self.store.clone();
+        let write = async move {
+            let job = call.write(&store, move |txn| {
+                Box::pin(async move {
+                    let mut stored = found(txn, &name).await?;
+                    check_usable(&stored)?;
+                    keep(&mut stored.key, tested_version, test.clone());
+                    let event = tested(&stored.key, &test, &origin);
+                    put(txn, &mut stored, &event).await?;
+                    Ok(stored)
+                })
+            });
+            job.await
+        };
+        self.settle(alone, write).await
     }
 
-    async fn ask_provider(&self, stored: &StoredKey, under: &[WorkspaceKeyRow]) -> Result<KeyTest, Fault> {
+    fn question(&self, stored: &StoredKey, under: &[WorkspaceKeyRow], origin: &Origin) -> Result<Question, Fault> {
         let key = &stored.key;
-        let provider = self
-            .provider(&key.provider)
-            .ok_or_else(|| Fault::new(Reason::ProviderNotFound, "the key's provider is not in the catalog any more"))?;
-        let secret = self.open(stored, under)?;
-        let subject = Subject {
-            provider,
+        Ok(Question {
+            provider: key.provider.clone(),
             auth_type: key.auth_type,
-            secret: secret.as_ref(),
-            base_url: key.base_url.as_deref(),
-            location: key.location.as_deref(),
-        };
-        self.verifier.test(&subject).await
+            secret: self.open(stored, under)?,
+            base_url: key.base_url.clone(),
+            location: key.location.clone(),
+            owner: key.name.owner.clone(),
+            origin: origin.clone(),
+        })
     }
 
     /// Opens a stored secret under one of its tenant's keys.
@@ -91,4 +93,27 @@ fn keep(key: &mut ProviderKey, tested_version: u32, test: KeyTest) {
 fn tested(key: &ProviderKey, test: &KeyTest, origin: &Origin) -> Event {
     let result = (Detail::TestResult, test.result.as_str().to_owned());
     about(key, Action::KeyTested, origin, vec![result, state(key)])
+}
+
+#[cfg(test)]
+mod tests {
+    use claviger_core::key::{KeyState, TestResult};
+
+    use super::*;
+    use crate::verify::skipped;
+
+    #[test]
+    fn a_test_counts_for_the_secret_that_was_tested_and_the_newest_one_stays() {
+        let invalid = KeyTest { result: TestResult::Invalid, ..skipped("", now()) };
+        let after = |version, known: Option<KeyTest>| {
+            let stored = crate::store::tests::key("workspaces/acme", "main");
+            let mut key = ProviderKey { secret_version: 2, last_test: known, ..stored.key };
+            keep(&mut key, version, invalid.clone());
+            (key.state, key.last_test.map(|test| test.result))
+        };
+        let newer = skipped("", invalid.time + std::time::Duration::from_secs(1));
+        assert_eq!(after(2, None), (KeyState::Invalid, Some(TestResult::Invalid)));
+        assert_eq!(after(1, None), (KeyState::Active, None), "another secret's");
+        assert_eq!(after(2, Some(newer)), (KeyState::Active, Some(TestResult::Skipped)), "an older one");
+    }
 }

@@ -1,9 +1,11 @@
 //! Use-cases over a real database, without a wire and without asking providers.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod live;
 mod policy;
 mod replay;
 mod slugs;
+mod unreadable;
 
 use claviger_core::catalog::EgressAllow;
 use claviger_core::command::{CreateKey, KeyChanges, NewKey, UpdateKey, Verification};
@@ -41,7 +43,7 @@ impl Vault {
         let client = Client::new(Egress::new(EgressAllow::default()), &Outbound::default()).unwrap();
         let verifier = Verifier::new(catalog.clone(), client);
         let plans = Arc::new(Plans::parse(plans).unwrap());
-        let keys = Keys::new(store, Arc::new(custody), catalog, verifier, plans, true);
+        let keys = Keys::new(store, Arc::new(custody), catalog, verifier, plans, true, LiveTests::default());
         Self { keys, _folder: folder }
     }
 

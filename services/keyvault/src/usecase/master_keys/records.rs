@@ -44,6 +44,7 @@ impl Rotation {
             .store
             .write(move |txn| Box::pin(async move { records(txn, &custody, after.as_deref(), &origin).await }));
         let (done, _) = done.await?;
+        self.replaced |= done.resealed > 0;
         self.progress.resealed += done.resealed;
         self.progress.unreadable += done.unreadable;
         self.progress.remaining_records = self.progress.remaining_records.saturating_sub(done.resealed);
@@ -62,10 +63,13 @@ impl Rotation {
                     txn.destroy_workspace_key(tenant, *version, &stamp).await?;
                 }
                 let last = unused.last().filter(|_| unused.len() as u64 == TENANTS);
-                Ok(last.map(|(tenant, version)| (tenant.to_string(), i32::try_from(*version).unwrap_or(i32::MAX))))
+                let next =
+                    last.map(|(tenant, version)| (tenant.to_string(), i32::try_from(*version).unwrap_or(i32::MAX)));
+                Ok((next, !unused.is_empty()))
             })
         });
-        let (next, _) = done.await?;
+        let ((next, destroyed), _) = done.await?;
+        self.replaced |= destroyed;
         Ok(next.map_or(Step::MasterKeys, |next| Step::OldVersions(Some(next))))
     }
 }

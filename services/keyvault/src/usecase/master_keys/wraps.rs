@@ -44,6 +44,7 @@ impl Rotation {
     }
 
     fn noted(&mut self, wrapped: Wrapped) -> Option<Place> {
+        self.replaced |= wrapped.rewrapped > 0;
         self.progress.rewrapped += wrapped.rewrapped;
         self.progress.remaining_keys = self.progress.remaining_keys.saturating_sub(wrapped.rewrapped);
         for (id, count) in wrapped.broken {

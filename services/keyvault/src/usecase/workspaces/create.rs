@@ -2,7 +2,7 @@
 
 use claviger_core::command::CreateWorkspace;
 use claviger_core::fault::Fault;
-use claviger_core::ids::{Owner, Tenant, WorkspaceId};
+use claviger_core::ids::WorkspaceId;
 use claviger_core::reason::Reason;
 use claviger_core::workspace::{Policy, Workspace};
 
@@ -30,23 +30,18 @@ impl Workspaces {
         refuse_another(policy::living(self.store.workspace(&id).await?))?; // before anyone is asked about the key
         let origin = call.origin.clone();
         let draft = self.keys.first_draft(&policy, new, &origin).await?;
-        let owner = Owner { tenant: Tenant::Workspace(id.clone()), user: None };
-        let (provider, test) = (draft.provider().clone(), draft.test().clone());
-        let (keys, job_origin) = (self.keys.clone(), origin.clone());
-        let done = call.write(&self.store, move |txn| {
-            Box::pin(async move {
-                refuse_another(policy::living(txn.workspace(&id).await?))?;
-                let kept = created(txn, &record(id, policy, now(), &job_origin), &job_origin).await?;
-                Ok((kept, Some(keys.place(txn, draft, &job_origin).await?)))
-            })
-        });
-        match done.await {
-            Ok(Answer::New(made, at)) => Ok(Answer::New(made, at)),
-            otherwise => {
-                self.keys.on_record(&provider, &owner, &test, &origin).await?;
-                otherwise
-            }
-        }
+        let (tested, keys, store) = (draft.tested(&origin), self.keys.clone(), self.store.clone());
+        let write = async move {
+            let job = call.write(&store, move |txn| {
+                Box::pin(async move {
+                    refuse_another(policy::living(txn.workspace(&id).await?))?;
+                    let kept = created(txn, &record(id, policy, now(), &origin), &origin).await?;
+                    Ok((kept, Some(keys.place_first(txn, draft, &origin).await?)))
+                })
+            });
+            job.await
+        };
+        self.keys.settle(tested, write).await
     }
 
     async fn create_alone(&self, id: WorkspaceId, policy: Policy, call: Call<Made>) -> Result<Answer<Made>, Fault> {

@@ -63,17 +63,21 @@ impl Workspaces {
     }
 }
 
-/// The record to be marked; none when that is done.
-async fn ending(txn: &WriteTxn, command: &DeleteWorkspace, origin: &Origin) -> Result<Option<Workspace>, Fault> {
+/// The record to be marked, and whether it was altered; none when that is done.
+async fn ending(
+    txn: &WriteTxn,
+    command: &DeleteWorkspace,
+    origin: &Origin,
+) -> Result<Option<(Workspace, bool)>, Fault> {
     match txn.workspace(&command.id).await {
         Ok(None) => Err(policy::not_found(&command.id)),
         Ok(Some(kept)) if kept.value.delete_time.is_some() => Ok(None),
         Ok(Some(kept)) => {
             policy::check_etag(command.etag.as_deref(), kept.seq)?;
-            Ok(Some(kept.value))
+            Ok(Some((kept.value, false)))
         }
-        Err(StoreError::Altered(_)) if command.etag.is_none() => {
-            Ok(Some(record(command.id.clone(), Policy::default(), now(), origin)))
+        Err(StoreError::Altered(..)) if command.etag.is_none() => {
+            Ok(Some((record(command.id.clone(), Policy::default(), now(), origin), true)))
         }
         Err(error) => Err(error.into()),
     }
@@ -108,7 +112,7 @@ async fn end_a_batch(txn: &mut WriteTxn, id: &WorkspaceId, origin: &Origin) -> R
 async fn finish(txn: &mut WriteTxn, command: &DeleteWorkspace, origin: &Origin) -> Result<usize, Fault> {
     // others may have revoked keys or set orders since the batches were counted: few, but none may stay
     const ALL: u64 = i64::MAX as u64;
-    let Some(workspace) = ending(txn, command, origin).await? else { return Ok(0) };
+    let Some((workspace, altered)) = ending(txn, command, origin).await? else { return Ok(0) };
     let tenant = Tenant::Workspace(workspace.id.clone());
     let mut keys = txn.keys_of_tenant(&tenant).await?;
     keys.extend(txn.revoked_keys(&tenant, ALL).await?);
@@ -121,7 +125,8 @@ async fn finish(txn: &mut WriteTxn, command: &DeleteWorkspace, origin: &Origin) 
     }
     let now = now();
     let workspace = Workspace { update_time: now, delete_time: Some(now), ..workspace };
-    let details = vec![(Detail::Count, destroyed.to_string())];
+    let mut details = vec![(Detail::Count, destroyed.to_string())];
+    details.extend(altered.then(|| (Detail::Altered, true.to_string())));
     let stamp = told(txn, &workspace, Action::WorkspaceDeleted, origin, details).await?;
     txn.put_workspace(&workspace, &stamp).await?;
     txn.destroy_workspace_keys(&tenant, &stamp).await?;

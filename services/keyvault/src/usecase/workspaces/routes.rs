@@ -68,7 +68,7 @@ impl Workspaces {
             Box::pin(async move {
                 let DeleteAgentRoute { workspace, agent } = command;
                 match txn.agent_route(&workspace, &agent).await {
-                    Ok(Some(_)) | Err(StoreError::Altered(_)) => {}
+                    Ok(Some(_)) | Err(StoreError::Altered(..)) => {}
                     Ok(None) => return Err(not_found()),
                     Err(error) => return Err(error.into()),
                 }

@@ -66,7 +66,7 @@ impl Workspaces {
                 let UnbindSession { workspace, session } = command;
                 match txn.session_binding(&workspace, &session).await {
                     Ok(found) => living(found, now()).map(drop).ok_or_else(not_found)?,
-                    Err(StoreError::Altered(_)) => {}
+                    Err(StoreError::Altered(..)) => {}
                     Err(error) => return Err(error.into()),
                 }
                 end_binding(txn, &workspace, &session, &origin).await

@@ -9,29 +9,35 @@ use crate::store::{Once, StoreError};
 
 const ID: &str = "retry-1";
 
-fn once<T: Send + 'static>(vault: &Vault, actor: &str, method: &str, body: &[u8]) -> Call<T> {
-    let once = vault.keys.custody.once(actor, ID, method, body);
-    Call::once(origin(actor), once, |_, at| at.to_string().into_bytes())
+fn once<T: Send + 'static>(vault: &Vault, origin: Origin, method: &str, body: &[u8]) -> Call<T> {
+    let once = vault.keys.custody.once(&origin, ID, method, body);
+    Call::once(origin, once, |_, at| at.to_string().into_bytes())
 }
 
 #[tokio::test]
 async fn an_id_is_its_callers_own() {
     let vault = Vault::open("").await;
-    let create = async |actor: &str, body: &[u8]| {
+    let create_for = async |origin: Origin, body: &[u8]| {
         let command = CreateKey { key: new("workspaces/acme", None), validate_only: false };
-        vault.keys.create(command, once(&vault, actor, "CreateProviderKey", body)).await
+        vault.keys.create(command, once(&vault, origin, "CreateProviderKey", body)).await
     };
+    let create = async |actor: &str, body: &[u8]| create_for(origin(actor), body).await;
     let Answer::New(_, at) = create("ann", b"1").await.unwrap() else { unreachable!("nothing was done before") };
     done(create("bob", b"1").await);
     done(create("eve", b"2").await);
     let again = create("ann", b"1").await.unwrap();
     assert!(matches!(again, Answer::Again(first) if first == at.to_string().into_bytes()), "the first answer's bytes");
     assert_eq!(create("ann", b"2").await.unwrap_err().reason, Reason::RequestIdReused);
+    for person in ["workspaces/acme/users/lena", "workspaces/acme/users/max"] {
+        let for_person = Origin { on_behalf_of: person.to_owned(), ..origin("ann") };
+        assert_eq!(create_for(for_person, b"1").await.unwrap_err().reason, Reason::RequestIdReused, "{person}");
+    }
     let name =
         KeyName { owner: Owner::parse("platform").unwrap(), id: claviger_core::ids::KeyId::new(uuid::Uuid::nil()) };
-    let other = vault.keys.test(TestKey { name }, once(&vault, "ann", "TestProviderKey", b"1")).await;
+    let other = vault.keys.test(TestKey { name }, once(&vault, origin("ann"), "TestProviderKey", b"1")).await;
     assert_eq!(other.unwrap_err().reason, Reason::RequestIdReused, "another method with the same bytes");
-    assert_eq!(vault.keys.store.neighbours(&Tenant::parse("workspaces/acme").unwrap()).await.unwrap().len(), 3);
+    let owner = Owner { tenant: Tenant::parse("workspaces/acme").unwrap(), user: None };
+    assert_eq!(vault.keys.store.neighbours(&owner, b"").await.unwrap().count, 3);
 }
 
 #[tokio::test]

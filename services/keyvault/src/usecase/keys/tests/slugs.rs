@@ -1,6 +1,6 @@
 //! What callers pin keys by.
 
-use claviger_core::command::RevokeKey;
+use claviger_core::command::{PurgeKey, RevokeKey};
 use claviger_core::ids::KeySlug;
 
 use super::*;
@@ -35,4 +35,9 @@ async fn a_slug_is_one_of_its_owners_unrevoked_keys() {
     let revoke = RevokeKey { name: made[1].name.clone(), reason: String::new() };
     done(vault.keys.revoke(revoke, by("ann")).await);
     assert_eq!(vault.create(new("workspaces/acme", None)).await.key.slug.as_str(), "anthropic-2", "free again");
+    for key in &made {
+        done(vault.keys.revoke(RevokeKey { name: key.name.clone(), reason: String::new() }, by("ann")).await);
+        done(vault.keys.purge(PurgeKey { name: key.name.clone() }, by("ann")).await);
+    }
+    assert_eq!(vault.create(new("workspaces/acme", None)).await.key.slug.as_str(), "anthropic", "purged is revoked");
 }

@@ -1,0 +1,117 @@
+//! What a key is put beside: its tenant's other keys, what they are sealed under, and the workspace's record. Each is one
+//! exchange with the database, whatever the number of keys.
+
+use std::collections::HashSet;
+
+use claviger_core::ids::Owner;
+use claviger_core::workspace::Workspace;
+use sea_orm::{ConnectionTrait, FromQueryResult, QueryResult, Statement, Value};
+
+use super::keys::UNREVOKED;
+use super::workspaces::assert_never_was;
+use crate::store::bound::{Binder, TOLD, Told, kept};
+use crate::store::entity::workspaces;
+use crate::store::{Kept, Store, StoreError, WorkspaceKeyRow};
+
+/// What a key has beside it: its tenant's unrevoked keys, the members' included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Neighbours {
+    /// How many they are.
+    pub count: u64,
+    /// How many of them have its secret, itself included.
+    pub same_secret: u64,
+    /// The slugs of its own owner's.
+    pub slugs: HashSet<String>,
+    /// The newest key that the tenant's records are sealed under.
+    pub workspace_key: Option<WorkspaceKeyRow>,
+}
+
+/// What a new key is put beside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beside {
+    /// The workspace's record, a deleted one's too. None for the platform.
+    pub workspace: Option<Kept<Workspace>>,
+    /// Its tenant's keys.
+    pub neighbours: Neighbours,
+}
+
+impl Store {
+    /// What an owner's key with a secret of this fingerprint has beside it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn neighbours(&self, owner: &Owner, fingerprint: &[u8]) -> Result<Neighbours, StoreError> {
+        neighbours(&self.read, owner, fingerprint).await
+    }
+}
+
+pub(in crate::store) async fn neighbours(
+    db: &impl ConnectionTrait,
+    owner: &Owner,
+    fingerprint: &[u8],
+) -> Result<Neighbours, StoreError> {
+    of_row(&one(db, format!("SELECT {}", columns()), values(owner, fingerprint)).await?)
+}
+
+pub(in crate::store) async fn beside(
+    db: &impl ConnectionTrait,
+    binder: &Binder,
+    owner: &Owner,
+    fingerprint: &[u8],
+) -> Result<Beside, StoreError> {
+    let Some(id) = owner.tenant.workspace() else {
+        return Ok(Beside { workspace: None, neighbours: neighbours(db, owner, fingerprint).await? });
+    };
+    let told = TOLD.map(|(sql, name)| format!("{sql} AS {name}")).join(", ");
+    let sql =
+        format!("SELECT w.*, {told}, {} FROM (SELECT 1) AS one LEFT JOIN workspaces AS w ON w.id = $4", columns());
+    let row = one(db, sql, values(owner, fingerprint).into_iter().chain([id.as_str().into()])).await?;
+    let workspace = if row.try_get::<Option<String>>("", "id")?.is_some() {
+        Some(kept(binder, Told::<workspaces::Model>::from_query_result(&row, "")?)?)
+    } else {
+        assert_never_was(db, id).await?;
+        None
+    };
+    Ok(Beside { workspace, neighbours: of_row(&row)? })
+}
+
+async fn one(
+    db: &impl ConnectionTrait,
+    sql: String,
+    values: impl IntoIterator<Item = Value>,
+) -> Result<QueryResult, StoreError> {
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
+    db.query_one_raw(statement).await?.ok_or(StoreError::Corrupt("provider_keys"))
+}
+
+fn columns() -> String {
+    let keys = format!("FROM provider_keys WHERE tenant = $1 AND {UNREVOKED}");
+    let newest = "FROM workspace_keys WHERE tenant = $1 ORDER BY version DESC LIMIT 1";
+    format!(
+        "(SELECT count(*) {keys}) AS neighbours, (SELECT count(*) {keys} AND fingerprint = $2) AS same_secret, \
+         (SELECT string_agg(key_slug, ' ') {keys} AND owner_user = $3) AS slugs, (SELECT version {newest}) AS key_version, \
+         (SELECT master_key {newest}) AS key_master, (SELECT wrapped {newest}) AS key_wrapped"
+    )
+}
+
+fn values(owner: &Owner, fingerprint: &[u8]) -> [Value; 3] {
+    [owner.tenant.to_string().into(), fingerprint.to_vec().into(), owner.user_str().to_owned().into()]
+}
+
+fn of_row(row: &QueryResult) -> Result<Neighbours, StoreError> {
+    let count = |name| Ok::<_, StoreError>(row.try_get::<i64>("", name)?.unsigned_abs());
+    let slugs: Option<String> = row.try_get("", "slugs")?;
+    Ok(Neighbours {
+        count: count("neighbours")?,
+        same_secret: count("same_secret")?,
+        slugs: slugs.unwrap_or_default().split_whitespace().map(str::to_owned).collect(),
+        workspace_key: workspace_key(row)?,
+    })
+}
+
+fn workspace_key(row: &QueryResult) -> Result<Option<WorkspaceKeyRow>, StoreError> {
+    let Some(version) = row.try_get::<Option<i32>>("", "key_version")? else { return Ok(None) };
+    let version = u32::try_from(version).map_err(|_| StoreError::Corrupt("workspace_keys"))?;
+    let (master_key, wrapped) = (row.try_get("", "key_master")?, row.try_get("", "key_wrapped")?);
+    Ok(Some(WorkspaceKeyRow { version, master_key, wrapped }))
+}
