@@ -138,10 +138,14 @@ async fn connected(options: ConnectOptions) -> Result<DatabaseConnection, StoreE
     }
 }
 
-fn is_busy(error: &DbErr) -> bool {
+/// Whether someone else held a lock for longer than we wait.
+pub(super) fn is_busy(error: &DbErr) -> bool {
     const SQLITE_BUSY: &str = "5";
-    let DbErr::Conn(RuntimeErr::SqlxError(error)) = error else { return false };
-    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == SQLITE_BUSY)
+    const LOCK_NOT_AVAILABLE: &str = "55P03";
+    let (DbErr::Conn(error) | DbErr::Exec(error) | DbErr::Query(error)) = error else { return false };
+    let RuntimeErr::SqlxError(error) = error else { return false };
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| [SQLITE_BUSY, LOCK_NOT_AVAILABLE].contains(&&*code))
 }
 
 /// Runs statements that answer nothing, in one exchange with the database: on SQLite one after the other, on PostgreSQL as

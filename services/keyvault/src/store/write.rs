@@ -246,14 +246,6 @@ impl WriteTxn {
 
 /// The keys that records are sealed under.
 impl WriteTxn {
-    /// A tenant's keys that its records are sealed under, the newest last.
-    ///
-    /// # Errors
-    /// When the database fails or a row is corrupt.
-    pub async fn workspace_keys(&self, tenant: &Tenant) -> Result<Vec<WorkspaceKeyRow>, StoreError> {
-        read::workspace_keys(&self.txn, tenant).await
-    }
-
     /// Adds a key that a tenant's records are sealed under. The master key that it is wrapped under becomes known with it.
     ///
     /// # Errors

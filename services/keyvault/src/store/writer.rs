@@ -21,7 +21,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::bound::Binder;
-use super::connect::{Location, writer};
+use super::connect::{Location, is_busy, writer};
 use super::error::unavailable;
 use super::{Store, StoreError, WriteTxn};
 use crate::audit_file::Head;
@@ -184,7 +184,7 @@ impl Writer {
     async fn begin(&self) -> Result<WriteTxn, StoreError> {
         let begin = || WriteTxn::begin(&self.database, self.binder.clone(), self.epoch);
         match begin().await {
-            Err(StoreError::Database(_)) => begin().await,
+            Err(StoreError::Database(error)) if !is_busy(&error) => begin().await,
             begun => begun,
         }
     }

@@ -1,12 +1,13 @@
 //! Jobs that share a transaction: each stands alone.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use claviger_core::position::Position;
 use tokio::sync::Notify;
 
 use super::*;
+use crate::store::connect::begin;
 
 both! {
     a_failed_job_leaves_nothing_and_its_neighbours_succeed,
@@ -18,6 +19,7 @@ both! {
     what_waits_at_the_end_is_done_and_then_nothing_is_taken,
     a_transaction_that_hangs_is_given_up,
     a_database_that_was_put_back_is_not_written_to,
+    a_lock_is_waited_for_once,
 }
 
 type Answer = JoinHandle<Result<u64, Fault>>;
@@ -244,4 +246,35 @@ async fn a_database_that_was_put_back_is_not_written_to(place: Place) {
     assert_eq!(refused.unwrap_err().reason, Reason::StorageUnavailable, "another history of the same length");
     opened.raw.execute(forward).await;
     assert_eq!(store_and(store, "three", || Ok(())).await.unwrap().unwrap(), 3);
+}
+
+/// The longest wait that is promised, and not twice that.
+async fn a_lock_is_waited_for_once(place: Place) {
+    let Opened { store, raw, place: _place, .. } = &place.open().await;
+    assert_eq!(store_and(store, "one", || Ok(())).await.unwrap().unwrap(), 1);
+    let held = begin(&raw.0).await.unwrap();
+    held.execute_unprepared("UPDATE audit_head SET seq = seq").await.unwrap();
+    let waits = Instant::now();
+    let refused = store_and(store, "two", || Ok(())).await.unwrap();
+    assert_eq!(refused.unwrap_err().reason, Reason::StorageUnavailable);
+    let waited = waits.elapsed();
+    assert!((Duration::from_secs(4)..Duration::from_secs(9)).contains(&waited), "{waited:?}");
+    held.rollback().await.unwrap();
+    assert_eq!(store_and(store, "two", || Ok(())).await.unwrap().unwrap(), 2);
+}
+
+/// A server restarts, or something between ends what was idle for long: the next caller does not notice.
+#[tokio::test]
+async fn a_connection_that_died_while_it_was_idle_costs_nobody_an_answer() {
+    let Opened { store, raw, place: _place, .. } = &Place::postgres().await.open().await;
+    let job = store.write(|txn| {
+        Box::pin(async move {
+            let own = Statement::from_string(txn.db().get_database_backend(), "SELECT pg_backend_pid()");
+            let row = txn.db().query_one_raw(own).await.unwrap().unwrap();
+            Ok(row.try_get_by_index::<i32>(0).unwrap())
+        })
+    });
+    let (pid, _) = job.await.unwrap();
+    assert_eq!(raw.column::<bool>(&format!("SELECT pg_terminate_backend({pid}, 5000)")).await, [true]);
+    assert_eq!(store_and(store, "one", || Ok(())).await.unwrap().unwrap(), 1);
 }
