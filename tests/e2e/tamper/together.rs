@@ -40,12 +40,14 @@ async fn a_key_that_is_un_revoked_together_with_its_event() {
 async fn a_key_that_is_hidden_from_its_workspace_s_deletion() {
     for stage in Stage::both().await {
         let (stored, newest) = kept(&stage).await;
+        stage.alter("CREATE TABLE kept_keys AS SELECT * FROM workspace_keys").await;
         let moved = |to: &str| format!("UPDATE provider_keys SET tenant = '{to}' WHERE id = '{}'", stored.uid);
         stage.alter(&moved("workspaces/elsewhere")).await;
         let request = DeleteWorkspaceRequest { name: ACME.to_owned(), ..Default::default() };
         let deleted = stage.fleet.workspaces().delete_workspace(request).await.unwrap().into_inner();
         assert_eq!(deleted.purged_key_count, 0);
         stage.alter(&moved(ACME)).await;
+        stage.alter("INSERT INTO workspace_keys SELECT * FROM kept_keys").await; // its secret opens again, too
         assert_eq!(stage.verified().await, Err(problem(Kind::RowAltered, newest, &stored.name())));
     }
 }
