@@ -121,6 +121,7 @@ where
             .with_tracer(provider.tracer("claviger"))
             .with_threads(false)
             .with_location(false)
+            .with_tracked_inactivity(false)
             .with_filter(Targets::new().with_target("claviger", Level::INFO))
     });
     Ok(Registry::default().with(logs).with(traces))

@@ -104,12 +104,13 @@ pub(super) async fn reader(location: &Location) -> Result<DatabaseConnection, St
     .await
 }
 
-/// Opens the one connection for writes.
+/// Opens the connections for writes: SQLite has one. PostgreSQL has two, of which one transaction at a time uses one: sqlx still
+/// talks to the other, which was given back.
 pub(super) async fn writer(location: &Location) -> Result<DatabaseConnection, StoreError> {
     connected(match location {
         Location::Sqlite(path) => sqlite(path, 1, lasting),
         Location::Postgres(server) => {
-            let mut options = postgres(server, 1, &[STATEMENT]);
+            let mut options = postgres(server, 2, &[STATEMENT]);
             options.test_before_acquire(false); // the transaction's beginning is the test
             options
         }

@@ -3,6 +3,7 @@
 
 mod batches;
 mod filters;
+mod frozen;
 mod integrity;
 mod once;
 mod prepared;

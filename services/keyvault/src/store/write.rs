@@ -28,6 +28,8 @@ use super::{MasterKeyRow, StoreError, StoredKey, WorkspaceKeyRow};
 use crate::audit_file::Head;
 
 const HEAD: StoreError = StoreError::Corrupt("audit_head");
+/// An update, and not a read, is what locks the row on every database.
+const LOCK: &str = "UPDATE audit_head SET seq = seq WHERE id = 1 RETURNING seq, hash";
 
 /// A write in progress. Dropped, it leaves nothing.
 #[derive(Debug)]
@@ -48,15 +50,10 @@ impl WriteTxn {
         epoch: Uuid,
     ) -> Result<Self, StoreError> {
         let txn = begin(database).await?;
-        // an update, and not a read, is what locks the row on every database
-        let locked = audit_head::Entity::update_many()
-            .col_expr(audit_head::Column::Seq, Expr::col(audit_head::Column::Seq))
-            .filter(audit_head::Column::Id.eq(1))
-            .exec_with_returning(&txn)
-            .await?;
-        let head = locked.into_iter().next().ok_or(HEAD)?;
-        let hash = head.hash.try_into().map_err(|_| HEAD)?;
-        Ok(Self { txn, binder, epoch, seq: head.seq, hash, marked: false })
+        let head = txn.query_one_raw(Statement::from_string(txn.get_database_backend(), LOCK)).await?.ok_or(HEAD)?;
+        let hash: Vec<u8> = head.try_get("", "hash")?;
+        let (seq, hash) = (head.try_get("", "seq")?, hash.try_into().map_err(|_| HEAD)?);
+        Ok(Self { txn, binder, epoch, seq, hash, marked: false })
     }
 
     /// The end of the chain that this write has reached.

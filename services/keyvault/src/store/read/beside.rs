@@ -50,7 +50,7 @@ pub(in crate::store) async fn neighbours(
     owner: &Owner,
     fingerprint: &[u8],
 ) -> Result<Neighbours, StoreError> {
-    of_row(&one(db, format!("SELECT {}", columns()), values(owner, fingerprint)).await?)
+    of_row(&one(db, neighbours_sql(), values(owner, fingerprint)).await?)
 }
 
 pub(in crate::store) async fn beside(
@@ -63,8 +63,8 @@ pub(in crate::store) async fn beside(
         return Ok(Beside { workspace: None, neighbours: neighbours(db, owner, fingerprint).await? });
     };
     let told = TOLD.map(|(sql, name)| format!("{sql} AS {name}")).join(", ");
-    let sql =
-        format!("SELECT w.*, {told}, {} FROM (SELECT 1) AS one LEFT JOIN workspaces AS w ON w.id = $4", columns());
+    let neighbours = neighbours_sql();
+    let sql = format!("SELECT n.*, w.*, {told} FROM ({neighbours}) AS n LEFT JOIN workspaces AS w ON w.id = $4");
     let row = one(db, sql, values(owner, fingerprint).into_iter().chain([id.as_str().into()])).await?;
     let workspace = if row.try_get::<Option<String>>("", "id")?.is_some() {
         Some(kept(binder, Told::<workspaces::Model>::from_query_result(&row, "")?)?)
@@ -84,13 +84,14 @@ async fn one(
     db.query_one_raw(statement).await?.ok_or(StoreError::Corrupt("provider_keys"))
 }
 
-fn columns() -> String {
-    let keys = format!("FROM provider_keys WHERE tenant = $1 AND {UNREVOKED}");
-    let newest = "FROM workspace_keys WHERE tenant = $1 ORDER BY version DESC LIMIT 1";
+/// One look at the tenant's keys, and one at what they are sealed under.
+fn neighbours_sql() -> String {
     format!(
-        "(SELECT count(*) {keys}) AS neighbours, (SELECT count(*) {keys} AND fingerprint = $2) AS same_secret, \
-         (SELECT string_agg(key_slug, ' ') {keys} AND owner_user = $3) AS slugs, (SELECT version {newest}) AS key_version, \
-         (SELECT master_key {newest}) AS key_master, (SELECT wrapped {newest}) AS key_wrapped"
+        "SELECT k.*, s.* FROM (SELECT count(*) AS neighbours, count(*) FILTER (WHERE fingerprint = $2) AS same_secret, \
+         string_agg(key_slug, ' ') FILTER (WHERE owner_user = $3) AS slugs \
+         FROM provider_keys WHERE tenant = $1 AND {UNREVOKED}) AS k \
+         LEFT JOIN (SELECT version AS key_version, master_key AS key_master, wrapped AS key_wrapped \
+         FROM workspace_keys WHERE tenant = $1 ORDER BY version DESC LIMIT 1) AS s ON TRUE"
     )
 }
 

@@ -52,7 +52,7 @@ async fn batch<const N: usize>(store: &Store, jobs: [fn(&Store) -> Answer; N]) -
 }
 
 /// Stores the key of a slug and then does what a test wants.
-fn store_and(store: &Store, slug: &'static str, then: fn() -> Result<(), Fault>) -> Answer {
+pub(super) fn store_and(store: &Store, slug: &'static str, then: fn() -> Result<(), Fault>) -> Answer {
     let store = store.clone();
     tokio::spawn(async move {
         let mut stored = key("workspaces/acme", slug);
