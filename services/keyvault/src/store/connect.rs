@@ -104,8 +104,8 @@ pub(super) async fn reader(location: &Location) -> Result<DatabaseConnection, St
     .await
 }
 
-/// Opens the connections for writes: SQLite has one. PostgreSQL has two, of which one transaction at a time uses one: sqlx still
-/// talks to the other, which was given back.
+/// Opens the connection for writes. PostgreSQL gets two, though one at a time is written to: the next transaction need not wait
+/// for sqlx, which tests the other as it goes back to the pool.
 pub(super) async fn writer(location: &Location) -> Result<DatabaseConnection, StoreError> {
     connected(match location {
         Location::Sqlite(path) => sqlite(path, 1, lasting),
