@@ -3,6 +3,7 @@
 //! Reads go through a pool, each on one snapshot of the database; writes through [`WriteTxn`], which is the one write
 //! path.
 
+mod access;
 mod audit;
 mod bound;
 mod connect;
@@ -33,6 +34,7 @@ use sea_orm::DatabaseConnection;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+pub use access::Access;
 pub use audit::{BoundTable, CheckedRow, Cursor, NewSegment, RowPage, Segment, StoredEvent, Stretch, Unrowed, fold};
 pub use bound::Stamp;
 pub use connect::{Location, LocationError};

@@ -17,6 +17,8 @@ use super::{Store, StoreError};
 const READERS: u32 = 4;
 /// PostgreSQL's reads wait for the network, SQLite's for the processor.
 const REMOTE_READERS: u32 = 16;
+/// PostgreSQL's connections for writes: one is in use, while sqlx tests the other as it goes back to the pool.
+pub(super) const WRITERS: u32 = 2;
 const BUSY: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_millis(10);
 /// What the service asks of a server ends; whoever owns the tables may take longer.
@@ -104,13 +106,12 @@ pub(super) async fn reader(location: &Location) -> Result<DatabaseConnection, St
     .await
 }
 
-/// Opens the connection for writes. PostgreSQL gets two, though one at a time is written to: the next transaction need not wait
-/// for sqlx, which tests the other as it goes back to the pool.
+/// Opens the connection for writes.
 pub(super) async fn writer(location: &Location) -> Result<DatabaseConnection, StoreError> {
     connected(match location {
         Location::Sqlite(path) => sqlite(path, 1, lasting),
         Location::Postgres(server) => {
-            let mut options = postgres(server, 2, &[STATEMENT]);
+            let mut options = postgres(server, WRITERS, &[STATEMENT]);
             options.test_before_acquire(false); // the transaction's beginning is the test
             options
         }
@@ -149,12 +150,15 @@ pub(super) fn is_busy(error: &DbErr) -> bool {
     code.is_some_and(|code| [SQLITE_BUSY, LOCK_NOT_AVAILABLE].contains(&&*code))
 }
 
-/// Runs statements that answer nothing, in one exchange with the database: on SQLite one after the other, on PostgreSQL as
-/// one statement of several parts, where none sees what another changes.
+/// What later parts of statements that run together call the rows of the first, on PostgreSQL.
+pub(super) const FIRST: &str = "part0";
+
+/// Runs statements in one exchange with the database: on SQLite one after the other, on PostgreSQL as one statement of
+/// several parts, where none sees what another changes. Answers how many rows changed, on PostgreSQL in the last part.
 pub(super) async fn together<const N: usize>(
     db: &impl ConnectionTrait,
     statements: [Statement; N],
-) -> Result<(), StoreError> {
+) -> Result<u64, StoreError> {
     let backend = db.get_database_backend();
     let (mut parts, mut values) = (Vec::with_capacity(N), Vec::new());
     for statement in statements {
@@ -169,8 +173,7 @@ pub(super) async fn together<const N: usize>(
         }
         _ => parts.join("; "),
     };
-    db.execute_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
-    Ok(())
+    Ok(db.execute_raw(Statement::from_sql_and_values(backend, sql, values)).await?.rows_affected())
 }
 
 /// A statement whose `$1` is behind that many other values. Our statements hold no other `$`: what is given is a value.

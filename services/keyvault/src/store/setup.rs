@@ -16,7 +16,7 @@ use super::entity::{audit_head, master_keys, service_keys, vault};
 use super::key_row::micros;
 use super::rewrap::known_master_keys;
 use super::writer::{PATIENCE, QUEUE, START, Writer};
-use super::{Store, StoreError, role, schema};
+use super::{Access, Store, StoreError, role, schema};
 
 /// An open database of the right schema, whose rows cannot be checked yet: the key for that is in it, wrapped.
 #[derive(Debug)]
@@ -108,16 +108,8 @@ impl Database {
         let Self { location, read, write, epoch, patience } = self;
         let (sender, queue) = mpsc::channel(QUEUE);
         let binder = Arc::new(Binder::new(rows));
-        let writer = Writer {
-            location,
-            database: write,
-            binder: binder.clone(),
-            epoch,
-            queue,
-            seen: START,
-            patience,
-            told: None,
-        };
+        let access = Access::new(write, binder.clone(), epoch, START);
+        let writer = Writer { location, access, queue, patience, told: None };
         (Store { read, binder, epoch, queue: sender }, writer)
     }
 

@@ -1,9 +1,9 @@
 //! The store's tests. Those of each [`both`] run on SQLite and on PostgreSQL alike.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod alone;
 mod batches;
 mod filters;
-mod frozen;
 mod integrity;
 mod once;
 mod prepared;
@@ -12,6 +12,7 @@ mod sealed;
 mod segments;
 mod snapshots;
 mod sqlite;
+mod wire;
 mod writes;
 
 use claviger_core::audit::{Action, Event, Origin};

@@ -13,7 +13,7 @@ use claviger_core::position::Position;
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseConnection, DatabaseTransaction, EntityTrait, QueryFilter,
-    QueryTrait, Set, Statement,
+    QueryTrait, Set, Statement, UpdateMany,
 };
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -37,8 +37,7 @@ pub struct WriteTxn {
     txn: DatabaseTransaction,
     binder: Arc<Binder>,
     epoch: Uuid,
-    seq: i64,
-    hash: [u8; 32],
+    head: Head,
     marked: bool,
 }
 
@@ -52,14 +51,14 @@ impl WriteTxn {
         let txn = begin(database).await?;
         let head = txn.query_one_raw(Statement::from_string(txn.get_database_backend(), LOCK)).await?.ok_or(HEAD)?;
         let hash: Vec<u8> = head.try_get("", "hash")?;
-        let (seq, hash) = (head.try_get("", "seq")?, hash.try_into().map_err(|_| HEAD)?);
-        Ok(Self { txn, binder, epoch, seq, hash, marked: false })
+        let head = Head { seq: head.try_get("", "seq")?, hash: hash.try_into().map_err(|_| HEAD)? };
+        Ok(Self { txn, binder, epoch, head, marked: false })
     }
 
     /// The end of the chain that this write has reached.
     #[must_use]
     pub fn head(&self) -> Head {
-        Head { seq: self.seq, hash: self.hash }
+        self.head
     }
 
     /// Marks where [`WriteTxn::back_to`] goes back to, in place of the mark before if there is one.
@@ -73,7 +72,7 @@ impl WriteTxn {
     /// Takes back what was done since the mark.
     pub(super) async fn back_to(&mut self, mark: Head) -> Result<(), StoreError> {
         self.txn.execute_unprepared("ROLLBACK TO SAVEPOINT job").await?;
-        (self.seq, self.hash) = (mark.seq, mark.hash);
+        self.head = mark;
         Ok(())
     }
 
@@ -81,9 +80,10 @@ impl WriteTxn {
         Ok(self.txn.rollback().await?)
     }
 
-    /// Makes all of it last.
-    pub(super) async fn commit(self) -> Result<(), StoreError> {
-        Ok(self.txn.commit().await?)
+    /// Makes all of it last: the end of the chain.
+    pub(super) async fn commit(self) -> Result<Head, StoreError> {
+        self.txn.commit().await?;
+        Ok(self.head)
     }
 
     pub(super) fn binder(&self) -> &Binder {
@@ -101,7 +101,7 @@ impl WriteTxn {
     /// The point of history that this write has reached.
     #[must_use]
     pub fn base(&self) -> Position {
-        Position { epoch: self.epoch, seq: u64::try_from(self.seq).unwrap_or_default() }
+        position(self.epoch, self.head)
     }
 
     /// Appends an event. The stamp binds the row that it tells of.
@@ -109,39 +109,54 @@ impl WriteTxn {
     /// # Errors
     /// When the database fails.
     pub async fn record(&mut self, event: &Event) -> Result<Stamp, StoreError> {
-        let next = self.next(event)?;
-        together(&self.txn, [next.event, next.head]).await?;
-        Ok(self.moved_to(next.stamp, next.hash))
-    }
-
-    fn next(&self, event: &Event) -> Result<Next, StoreError> {
-        let (backend, seq) = (self.txn.get_database_backend(), self.seq + 1);
-        let row = EventRow::new(seq, event)?;
-        let hash = row.hash(&self.hash);
-        let head = audit_head::Entity::update_many()
-            .col_expr(audit_head::Column::Seq, Expr::value(seq))
-            .col_expr(audit_head::Column::Hash, Expr::value(hash.to_vec()))
-            .filter(audit_head::Column::Id.eq(1));
-        Ok(Next {
-            event: audit_events::Entity::insert(row.into_active(hash)).build(backend),
-            head: head.build(backend),
-            stamp: Stamp { target: event.target.clone(), seq, hash: hash.to_vec() },
-            hash,
-        })
-    }
-
-    fn moved_to(&mut self, stamp: Stamp, hash: [u8; 32]) -> Stamp {
-        (self.seq, self.hash) = (stamp.seq, hash);
-        stamp
+        let (backend, next) = (self.txn.get_database_backend(), Next::after(self.head, event)?);
+        let head = next.move_head().build(backend);
+        together(&self.txn, [audit_events::Entity::insert(next.event).build(backend), head]).await?;
+        self.head = next.head;
+        Ok(next.stamp)
     }
 }
 
-/// What appends an event.
-struct Next {
-    event: Statement,
-    head: Statement,
-    stamp: Stamp,
-    hash: [u8; 32],
+/// The point of history where the chain ends so.
+pub(super) fn position(epoch: Uuid, head: Head) -> Position {
+    Position { epoch, seq: u64::try_from(head.seq).unwrap_or_default() }
+}
+
+/// An event at the end of the chain.
+pub(super) struct Next {
+    pub(super) event: audit_events::ActiveModel,
+    pub(super) stamp: Stamp,
+    pub(super) head: Head,
+}
+
+impl Next {
+    pub(super) fn after(head: Head, event: &Event) -> Result<Self, StoreError> {
+        let seq = head.seq + 1;
+        let row = EventRow::new(seq, event)?;
+        let hash = row.hash(&head.hash);
+        let stamp = Stamp { target: event.target.clone(), seq, hash: hash.to_vec() };
+        Ok(Self { event: row.into_active(hash), stamp, head: Head { seq, hash } })
+    }
+
+    /// What makes it the end.
+    pub(super) fn move_head(&self) -> UpdateMany<audit_head::Entity> {
+        audit_head::Entity::update_many()
+            .col_expr(audit_head::Column::Seq, Expr::value(self.head.seq))
+            .col_expr(audit_head::Column::Hash, Expr::value(self.head.hash.to_vec()))
+            .filter(audit_head::Column::Id.eq(1))
+    }
+}
+
+/// A key's row, bound to the event that tells of it.
+pub(super) fn bound_key(
+    binder: &Binder,
+    key: &mut StoredKey,
+    stamp: &Stamp,
+) -> Result<provider_keys::Model, StoreError> {
+    let mut row = key_row::row(key)?;
+    binder.bind(&mut row, stamp)?;
+    key.seq = u64::try_from(stamp.seq).map_err(|_| HEAD)?;
+    Ok(row)
 }
 
 /// Keys.
@@ -215,11 +230,12 @@ impl WriteTxn {
     /// # Errors
     /// [`StoreError::SlugTaken`]; or when the database fails.
     pub async fn insert_key(&mut self, key: &mut StoredKey, event: &Event) -> Result<(), StoreError> {
-        let next = self.next(event)?;
-        let row = self.bound_key(key, &next.stamp)?;
-        let row = provider_keys::Entity::insert(whole::<_, provider_keys::ActiveModel>(row));
-        together(&self.txn, [next.event, next.head, row.build(self.txn.get_database_backend())]).await?;
-        self.moved_to(next.stamp, next.hash);
+        let (backend, next) = (self.txn.get_database_backend(), Next::after(self.head, event)?);
+        let row = whole::<_, provider_keys::ActiveModel>(bound_key(&self.binder, key, &next.stamp)?);
+        let head = next.move_head().build(backend);
+        let (event, row) = (audit_events::Entity::insert(next.event), provider_keys::Entity::insert(row));
+        together(&self.txn, [event.build(backend), head, row.build(backend)]).await?;
+        self.head = next.head;
         Ok(())
     }
 
@@ -228,16 +244,9 @@ impl WriteTxn {
     /// # Errors
     /// When the database fails.
     pub async fn update_key(&self, key: &mut StoredKey, stamp: &Stamp) -> Result<(), StoreError> {
-        let row = self.bound_key(key, stamp)?;
+        let row = bound_key(&self.binder, key, stamp)?;
         whole::<_, provider_keys::ActiveModel>(row).update_without_returning(&self.txn).await?;
         Ok(())
-    }
-
-    fn bound_key(&self, key: &mut StoredKey, stamp: &Stamp) -> Result<provider_keys::Model, StoreError> {
-        let mut row = key_row::row(key)?;
-        self.binder.bind(&mut row, stamp)?;
-        key.seq = u64::try_from(stamp.seq).map_err(|_| HEAD)?;
-        Ok(row)
     }
 }
 

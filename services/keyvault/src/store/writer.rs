@@ -6,7 +6,6 @@
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::time::Duration;
 
 use claviger_core::fault::Fault;
@@ -14,16 +13,13 @@ use claviger_core::position::Position;
 use claviger_crypto::GENESIS;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use sea_orm::DatabaseConnection;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
-use uuid::Uuid;
 
-use super::bound::Binder;
-use super::connect::{Location, is_busy, writer};
+use super::connect::{Location, writer};
 use super::error::unavailable;
-use super::{Store, StoreError, WriteTxn};
+use super::{Access, Store, StoreError, WriteTxn};
 use crate::audit_file::Head;
 
 /// Jobs in one transaction at most. More would hold the lock for longer than another replica should wait.
@@ -36,7 +32,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 pub(super) const START: Head = Head { seq: 0, hash: GENESIS };
 
 /// A job with its way back to who sent it. Dropped, it tells its sender that the database cannot be used.
-pub(super) type Work = Box<dyn for<'t> FnOnce(&'t mut WriteTxn) -> BoxFuture<'t, Ran> + Send>;
+pub(super) type Work = Box<dyn for<'a> FnOnce(&'a mut Access) -> BoxFuture<'a, Ran> + Send>;
 
 /// What came of a job.
 pub(super) struct Ran {
@@ -50,12 +46,8 @@ pub(super) type Told = Box<dyn Fn(i64, Head) + Send + Sync>;
 /// Runs jobs, until all stores that could send one are gone.
 pub struct Writer {
     pub(super) location: Location,
-    pub(super) database: DatabaseConnection,
-    pub(super) binder: Arc<Binder>,
-    pub(super) epoch: Uuid,
+    pub(super) access: Access,
     pub(super) queue: mpsc::Receiver<Work>,
-    /// The end of the chain as it was seen last. The database is never older, unless someone put it back.
-    pub(super) seen: Head,
     /// How long a transaction may take.
     pub(super) patience: Duration,
     pub(super) told: Option<Told>,
@@ -63,7 +55,7 @@ pub struct Writer {
 
 impl fmt::Debug for Writer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Writer").field("epoch", &self.epoch).finish_non_exhaustive()
+        f.debug_struct("Writer").field("access", &self.access).finish_non_exhaustive()
     }
 }
 
@@ -80,11 +72,23 @@ impl Store {
         T: Send + 'static,
         J: for<'t> FnOnce(&'t mut WriteTxn) -> BoxFuture<'t, Result<T, Fault>> + Send + 'static,
     {
+        self.write_with(|access| Box::pin(async { job(access.hold().await?).await })).await
+    }
+
+    /// As [`Store::write`], for a job that asks for its transaction itself, or can do without one.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub async fn write_with<T, J>(&self, job: J) -> Result<(T, Position), Fault>
+    where
+        T: Send + 'static,
+        J: for<'a> FnOnce(&'a mut Access) -> BoxFuture<'a, Result<T, Fault>> + Send + 'static,
+    {
         let (answer, answered) = oneshot::channel();
         let span = tracing::Span::current();
-        let work: Work = Box::new(move |txn| {
+        let work: Work = Box::new(move |access| {
             let run = async move {
-                let result = caught(job(txn)).await.map(|value| (value, txn.base()));
+                let result = caught(job(access)).await.map(|value| (value, access.base()));
                 let keep = result.is_ok();
                 let finish = move |committed: Result<(), Fault>| {
                     let _ = answer.send(result.and_then(|done| committed.map(|()| done))); // the caller may have gone
@@ -140,8 +144,9 @@ impl Writer {
     /// One transaction for a batch; then everyone is answered.
     async fn answer(&mut self, batch: Vec<Work>) {
         let mut ran = Vec::with_capacity(batch.len());
-        let patience = self.patience;
-        let done = match tokio::time::timeout(patience, self.transact(batch, &mut ran)).await {
+        let done = tokio::time::timeout(self.patience, self.transact(batch, &mut ran)).await;
+        self.access.let_go();
+        let done = match done {
             Ok(done) => done,
             Err(_) => {
                 self.connect_anew().await;
@@ -156,51 +161,28 @@ impl Writer {
 
     async fn transact(&mut self, batch: Vec<Work>, ran: &mut Vec<Ran>) -> Result<(), StoreError> {
         let together = batch.len() > 1;
-        let mut txn = self.begin().await?;
-        self.see(txn.head())?;
         for work in batch {
             // alone, a job needs no mark: what it leaves is rolled back with the transaction
-            let mark = if together { Some(txn.mark().await?) } else { None };
-            let done = work(&mut txn).await;
+            let mark = if together { Some(self.access.hold().await?.mark().await?) } else { None };
+            let done = work(&mut self.access).await;
             let undo = mark.filter(|_| !done.keep);
             ran.push(done);
             if let Some(mark) = undo {
-                txn.back_to(mark).await?;
+                self.access.hold().await?.back_to(mark).await?;
             }
         }
-        if !ran.iter().any(|done| done.keep) {
-            return txn.roll_back().await;
+        let keep = ran.iter().any(|done| done.keep);
+        let moved = self.access.end(keep).await?;
+        if let (Some((before, head)), Some(told)) = (moved, &self.told) {
+            told(before, head);
         }
-        let head = txn.head();
-        txn.commit().await?;
-        if let Some(told) = &self.told {
-            told(self.seen.seq, head);
-        }
-        self.seen = head;
-        Ok(())
-    }
-
-    /// A connection may have died while it was idle: then there is another one, and nothing is done yet.
-    async fn begin(&self) -> Result<WriteTxn, StoreError> {
-        let begin = || WriteTxn::begin(&self.database, self.binder.clone(), self.epoch);
-        match begin().await {
-            Err(StoreError::Database(error)) if !is_busy(&error) => begin().await,
-            begun => begun,
-        }
-    }
-
-    fn see(&mut self, head: Head) -> Result<(), StoreError> {
-        if head.seq < self.seen.seq || (head.seq == self.seen.seq && head.hash != self.seen.hash) {
-            return Err(StoreError::Rewound);
-        }
-        self.seen = head;
         Ok(())
     }
 
     /// A connection that hangs is left to itself.
     async fn connect_anew(&mut self) {
         match writer(&self.location).await {
-            Ok(database) => self.database = database,
+            Ok(database) => self.access.database = database,
             Err(error) => tracing::error!(%error, "the writer has no connection"),
         }
     }

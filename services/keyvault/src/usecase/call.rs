@@ -8,7 +8,7 @@ use claviger_core::position::Position;
 use futures::future::BoxFuture;
 
 use super::now;
-use crate::store::{Once, Store, WriteTxn};
+use crate::store::{Access, Once, Store, WriteTxn};
 
 /// A call whose answer is made of a `T`.
 pub struct Call<T> {
@@ -63,16 +63,28 @@ impl<T: Send + 'static> Call<T> {
     where
         J: for<'t> FnOnce(&'t mut WriteTxn) -> BoxFuture<'t, Result<T, Fault>> + Send + 'static,
     {
+        self.write_with(store, |access| Box::pin(async { job(access.hold().await?).await })).await
+    }
+
+    /// As [`Call::write`], for a job that asks for its transaction itself, or can do without one.
+    ///
+    /// # Errors
+    /// As [`Call::write`].
+    pub async fn write_with<J>(self, store: &Store, job: J) -> Result<Answer<T>, Fault>
+    where
+        J: for<'a> FnOnce(&'a mut Access) -> BoxFuture<'a, Result<T, Fault>> + Send + 'static,
+    {
         let Some(Memo { once, encode }) = self.memo else {
-            let (value, at) = store.write(job).await?;
+            let (value, at) = store.write_with(job).await?;
             return Ok(Answer::New(value, at));
         };
-        let once_only = store.write(move |txn| {
+        let once_only = store.write_with(move |access| {
             Box::pin(async move {
-                if let Some(first) = txn.recall(&once, now()).await? {
+                if let Some(first) = access.hold().await?.recall(&once, now()).await? {
                     return Ok(Err(first));
                 }
-                let value = job(txn).await?;
+                let value = job(access).await?;
+                let txn = access.hold().await?;
                 txn.remember(&once, encode(&value, txn.base()), now()).await?;
                 Ok(Ok(value))
             })

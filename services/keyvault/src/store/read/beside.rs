@@ -9,6 +9,7 @@ use sea_orm::{ConnectionTrait, FromQueryResult, QueryResult, Statement, Value};
 
 use super::keys::UNREVOKED;
 use super::workspaces::assert_never_was;
+use crate::audit_file::Head;
 use crate::store::bound::{Binder, TOLD, Told, kept};
 use crate::store::entity::workspaces;
 use crate::store::{Kept, Store, StoreError, WorkspaceKeyRow};
@@ -29,6 +30,8 @@ pub struct Neighbours {
 /// What a new key is put beside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Beside {
+    /// The end of the audit chain at that moment.
+    pub head: Head,
     /// The workspace's record, a deleted one's too. None for the platform.
     pub workspace: Option<Kept<Workspace>>,
     /// Its tenant's keys.
@@ -59,20 +62,30 @@ pub(in crate::store) async fn beside(
     owner: &Owner,
     fingerprint: &[u8],
 ) -> Result<Beside, StoreError> {
-    let Some(id) = owner.tenant.workspace() else {
-        return Ok(Beside { workspace: None, neighbours: neighbours(db, owner, fingerprint).await? });
-    };
+    let id = owner.tenant.workspace();
     let told = TOLD.map(|(sql, name)| format!("{sql} AS {name}")).join(", ");
     let neighbours = neighbours_sql();
-    let sql = format!("SELECT n.*, w.*, {told} FROM ({neighbours}) AS n LEFT JOIN workspaces AS w ON w.id = $4");
-    let row = one(db, sql, values(owner, fingerprint).into_iter().chain([id.as_str().into()])).await?;
+    let sql = format!(
+        "SELECT n.*, h.seq AS head_seq, h.hash AS head_hash, w.*, {told} FROM ({neighbours}) AS n \
+         JOIN audit_head AS h ON h.id = 1 LEFT JOIN workspaces AS w ON w.id = $4"
+    );
+    let values = values(owner, fingerprint).into_iter().chain([id.map(|id| id.to_string()).into()]);
+    let row = one(db, sql, values).await?;
     let workspace = if row.try_get::<Option<String>>("", "id")?.is_some() {
         Some(kept(binder, Told::<workspaces::Model>::from_query_result(&row, "")?)?)
     } else {
-        assert_never_was(db, id).await?;
+        if let Some(id) = id {
+            assert_never_was(db, id).await?;
+        }
         None
     };
-    Ok(Beside { workspace, neighbours: of_row(&row)? })
+    Ok(Beside { head: head(&row)?, workspace, neighbours: of_row(&row)? })
+}
+
+fn head(row: &QueryResult) -> Result<Head, StoreError> {
+    let hash: Vec<u8> = row.try_get("", "head_hash")?;
+    let hash = hash.try_into().map_err(|_| StoreError::Corrupt("audit_head"))?;
+    Ok(Head { seq: row.try_get("", "head_seq")?, hash })
 }
 
 async fn one(

@@ -1,5 +1,6 @@
 //! Jobs that share a transaction: each stands alone.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,7 @@ use claviger_core::position::Position;
 use tokio::sync::Notify;
 
 use super::*;
-use crate::store::connect::begin;
+use crate::store::connect::{WRITERS, begin};
 
 both! {
     a_failed_job_leaves_nothing_and_its_neighbours_succeed,
@@ -80,7 +81,7 @@ fn panics() -> Result<(), Fault> {
     panic!("a job of a test")
 }
 
-async fn slugs(store: &Store) -> Vec<String> {
+pub(super) async fn slugs(store: &Store) -> Vec<String> {
     let owner = Owner { tenant: tenant("workspaces/acme"), user: None };
     let mut slugs: Vec<_> = store.neighbours(&owner, b"").await.unwrap().slugs.into_iter().collect();
     slugs.sort();
@@ -265,16 +266,32 @@ async fn a_lock_is_waited_for_once(place: Place) {
 
 /// A server restarts, or something between ends what was idle for long: the next caller does not notice.
 #[tokio::test]
-async fn a_connection_that_died_while_it_was_idle_costs_nobody_an_answer() {
+async fn connections_that_died_while_they_were_idle_cost_nobody_an_answer() {
     let Opened { store, raw, place: _place, .. } = &Place::postgres().await.open().await;
-    let job = store.write(|txn| {
-        Box::pin(async move {
-            let own = Statement::from_string(txn.db().get_database_backend(), "SELECT pg_backend_pid()");
-            let row = txn.db().query_one_raw(own).await.unwrap().unwrap();
-            Ok(row.try_get_by_index::<i32>(0).unwrap())
-        })
-    });
-    let (pid, _) = job.await.unwrap();
-    assert_eq!(raw.column::<bool>(&format!("SELECT pg_terminate_backend({pid}, 5000)")).await, [true]);
-    assert_eq!(store_and(store, "one", || Ok(())).await.unwrap().unwrap(), 1);
+    for (slug, alone) in [("one", false), ("two", true)] {
+        for pid in own_connections(store).await {
+            assert_eq!(raw.column::<bool>(&format!("SELECT pg_terminate_backend({pid}, 5000)")).await, [true]);
+        }
+        if alone {
+            assert!(super::alone::alone(store, slug).await.unwrap().0);
+        } else {
+            store_and(store, slug, || Ok(())).await.unwrap().unwrap();
+        }
+    }
+}
+
+/// All connections that the writer has, by the server's number for each.
+async fn own_connections(store: &Store) -> HashSet<i32> {
+    let mut found = HashSet::new();
+    while found.len() < WRITERS as usize {
+        let job = store.write(|txn| {
+            Box::pin(async move {
+                let own = Statement::from_string(txn.db().get_database_backend(), "SELECT pg_backend_pid()");
+                let row = txn.db().query_one_raw(own).await.unwrap().unwrap();
+                Ok(row.try_get_by_index::<i32>(0).unwrap())
+            })
+        });
+        found.insert(job.await.unwrap().0);
+    }
+    found
 }

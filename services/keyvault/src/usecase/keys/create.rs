@@ -6,9 +6,9 @@ use claviger_core::fault::Fault;
 use claviger_core::ids::{ProviderId, Tenant};
 use claviger_core::workspace::{Policy, Workspace};
 
-use super::draft::Draft;
+use super::draft::{Draft, Placed};
 use super::{Created, Keys};
-use crate::store::{Beside, Kept, WriteTxn};
+use crate::store::{Access, Beside, Kept, WriteTxn};
 use crate::usecase::workspaces::{created, record};
 use crate::usecase::{Answer, Call, now, policy};
 
@@ -31,17 +31,49 @@ impl Keys {
         let draft = self.draft(command.key, &origin).await?;
         let (tested, keys, store) = (draft.tested(&origin), self.clone(), self.store.clone());
         let write = async move {
-            let job = call.write(&store, move |txn| {
+            let job = call.write_with(&store, move |access| {
                 Box::pin(async move {
                     let fingerprint = keys.fingerprint(draft.secret())?;
-                    let Beside { workspace, neighbours } = txn.beside(draft.owner(), &fingerprint).await?;
+                    if let Some(created) = keys.add_alone(access, &draft, &fingerprint, &origin).await? {
+                        return Ok(created);
+                    }
+                    let txn = access.hold().await?;
+                    let Beside { workspace, neighbours, .. } = txn.beside(draft.owner(), &fingerprint).await?;
                     keys.ensure_workspace(txn, &draft, workspace, &origin).await?;
-                    keys.place(txn, draft, neighbours, fingerprint, &origin).await
+                    keys.place(txn, &draft, neighbours, fingerprint, &origin).await
                 })
             });
             job.await
         };
         self.settle(tested, write).await
+    }
+
+    /// Stores a key without a transaction; none where that is no gain, where more than the key is to be made, or where
+    /// someone else wrote meanwhile.
+    async fn add_alone(
+        &self,
+        access: &mut Access,
+        draft: &Draft,
+        fingerprint: &[u8],
+        origin: &Origin,
+    ) -> Result<Option<Created>, Fault> {
+        let Some(Beside { head, workspace, neighbours }) = access.look(draft.owner(), fingerprint).await? else {
+            return Ok(None);
+        };
+        let tenant = &draft.owner().tenant;
+        let policy = policy::living(workspace).map(|kept| kept.value.policy);
+        self.check_policy(tenant, policy.as_ref(), draft.provider())?;
+        if tenant.workspace().is_some() && policy.is_none() {
+            return Ok(None);
+        }
+        let under = match &neighbours.workspace_key {
+            Some(row) => Some(self.opened(tenant, row)?),
+            None if draft.secret().text().is_some() => return Ok(None),
+            None => None,
+        };
+        let Placed { mut created, event } = self.placed(draft, &neighbours, fingerprint, under.as_ref(), origin)?;
+        let done = access.insert_key(head, &mut created.stored, &event).await?;
+        Ok(done.then_some(created))
     }
 
     /// Does all that [`Keys::create`] does but store: shows what would be stored.
@@ -54,7 +86,7 @@ impl Keys {
         let draft = self.draft(new, origin).await?;
         self.on_record(draft.tested(origin)).await?;
         let fingerprint = self.fingerprint(draft.secret())?;
-        draft.validated(&self.store.neighbours(&owner, &fingerprint).await?, fingerprint, origin)
+        draft.created(&self.store.neighbours(&owner, &fingerprint).await?, &fingerprint, origin)
     }
 
     /// Whether a tenant's policy admits a key. The write looks again: this is for no one to be asked about a key that could

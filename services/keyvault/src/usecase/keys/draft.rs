@@ -6,7 +6,7 @@ use claviger_core::audit::{Action, Detail, Event, Origin};
 use claviger_core::catalog::{AuthType, KeyFormatError, Provider};
 use claviger_core::command::{NewKey, Verification};
 use claviger_core::fault::Fault;
-use claviger_core::ids::{KeyId, KeyName, KeySlug, Owner, ProviderId};
+use claviger_core::ids::{KeyId, KeyName, KeySlug, Owner, ProviderId, Tenant};
 use claviger_core::key::{KeyState, KeyTest, Mask, ProviderKey};
 use claviger_core::reason::Reason;
 use claviger_core::secret::Secret;
@@ -41,6 +41,12 @@ pub(in crate::usecase) struct Draft {
     new: NewKey,
     provider: ProviderId,
     checked: Checked,
+}
+
+/// A key in its place, with the event that tells of it: all that is to be written.
+pub(super) struct Placed {
+    pub(super) created: Created,
+    pub(super) event: Event,
 }
 
 /// A key as it was stored, with hints about what was given.
@@ -106,51 +112,41 @@ impl Keys {
     ) -> Result<Created, Fault> {
         let fingerprint = self.fingerprint(draft.secret())?;
         let neighbours = txn.neighbours(draft.owner(), &fingerprint).await?;
-        self.place(txn, draft, neighbours, fingerprint, origin).await
+        self.place(txn, &draft, neighbours, fingerprint, origin).await
     }
 
     /// Gives a draft its place, in a write that has made sure of the workspace: seals it, stores it, tells of it.
     pub(super) async fn place(
         &self,
         txn: &mut WriteTxn,
-        draft: Draft,
+        draft: &Draft,
         neighbours: Neighbours,
         fingerprint: Vec<u8>,
         origin: &Origin,
     ) -> Result<Created, Fault> {
-        let secret = draft.checked.secret.clone();
+        let under = self.workspace_key(txn, &draft.new.owner.tenant, draft.secret(), &neighbours).await?;
+        let Placed { mut created, event } = self.placed(draft, &neighbours, &fingerprint, under.as_ref(), origin)?;
+        txn.insert_key(&mut created.stored, &event).await?;
+        Ok(created)
+    }
+
+    /// Gives a draft its place, all but storing it.
+    pub(super) fn placed(
+        &self,
+        draft: &Draft,
+        neighbours: &Neighbours,
+        fingerprint: &[u8],
+        under: Option<&(u32, WorkspaceKey)>,
+        origin: &Origin,
+    ) -> Result<Placed, Fault> {
         if neighbours.count >= MOST_KEYS {
             let message = "1000 unrevoked keys are as many as a workspace, or the platform, may have";
             return Err(Fault::new(Reason::TooManyKeys, message));
         }
-        let slug = slug(&draft, &neighbours.slugs)?;
-        let mut warnings = draft.checked.warnings.clone();
-        warnings.extend(duplicate(&fingerprint, &neighbours, None));
-        let mut stored = self.seal(txn, draft.into_key(slug, origin), &secret, neighbours.workspace_key).await?;
-        let created = key_created(&stored.key, origin);
-        txn.insert_key(&mut stored, &created).await?;
-        Ok(Created { stored, warnings })
-    }
-
-    /// Seals a secret as a key's, under the tenant's newest key.
-    pub(super) async fn seal(
-        &self,
-        txn: &WriteTxn,
-        key: ProviderKey,
-        secret: &Secret,
-        under: Option<WorkspaceKeyRow>,
-    ) -> Result<StoredKey, Fault> {
-        let mut stored =
-            StoredKey { key, sealed: Vec::new(), workspace_key: 0, fingerprint: Vec::new(), seq: 0, intact: true };
-        let Some(text) = secret.text() else { return Ok(stored) };
-        let (version, workspace_key) = self.workspace_key(txn, &stored.key, under).await?;
-        let plaintext = text.expose_secret();
-        let context = Binding::of(&stored.key);
-        stored.sealed =
-            workspace_key.seal(version, &context.context(), plaintext.as_bytes()).map_err(sealing_failed)?;
-        stored.workspace_key = version;
-        stored.fingerprint = self.fingerprint(secret)?;
-        Ok(stored)
+        let created = draft.created(neighbours, fingerprint, origin)?;
+        let created = Created { stored: seal(created.stored, draft.secret(), under)?, ..created };
+        let event = key_created(&created.stored.key, origin);
+        Ok(Placed { created, event })
     }
 
     /// The fingerprint of a secret whose form was checked.
@@ -158,27 +154,35 @@ impl Keys {
         self.custody.fingerprint(secret).map_err(|_| Fault::internal())
     }
 
-    /// The newest key of the tenant, made if it has none.
-    async fn workspace_key(
+    /// The newest key of the tenant for a secret to be sealed under, made if it has none.
+    pub(super) async fn workspace_key(
         &self,
         txn: &WriteTxn,
-        key: &ProviderKey,
-        newest: Option<WorkspaceKeyRow>,
-    ) -> Result<(u32, WorkspaceKey), Fault> {
-        let tenant = &key.name.owner.tenant;
-        if let Some(row) = newest {
-            let opened = self.custody.workspace_key(tenant, &row).map_err(|_| {
-                let (version, master_key) = (row.version, &row.master_key);
-                tracing::error!(tenant = %tenant, version, master_key, "a workspace key does not open");
-                Fault::new(Reason::KeyUnreadable, "the workspace's key does not open under the vault's keyring")
-            })?;
-            return Ok((row.version, opened));
+        tenant: &Tenant,
+        secret: &Secret,
+        neighbours: &Neighbours,
+    ) -> Result<Option<(u32, WorkspaceKey)>, Fault> {
+        if secret.text().is_none() {
+            return Ok(None);
+        }
+        if let Some(newest) = &neighbours.workspace_key {
+            return Ok(Some(self.opened(tenant, newest)?));
         }
         // behind those of an earlier life of the workspace, which were destroyed with it
         let version = txn.highest_version_in_use(tenant).await?.saturating_add(1);
         let (row, under, fresh) = self.custody.new_workspace_key(tenant, version).map_err(sealing_failed)?;
         txn.insert_workspace_key(tenant, &row, &under, now()).await?;
-        Ok((row.version, fresh))
+        Ok(Some((row.version, fresh)))
+    }
+
+    /// A key of the tenant with its version.
+    pub(super) fn opened(&self, tenant: &Tenant, row: &WorkspaceKeyRow) -> Result<(u32, WorkspaceKey), Fault> {
+        let opened = self.custody.workspace_key(tenant, row).map_err(|_| {
+            let (version, master_key) = (row.version, &row.master_key);
+            tracing::error!(tenant = %tenant, version, master_key, "a workspace key does not open");
+            Fault::new(Reason::KeyUnreadable, "the workspace's key does not open under the vault's keyring")
+        })?;
+        Ok((row.version, opened))
     }
 
     pub(super) fn known_provider(&self, id: &ProviderId) -> Result<&Provider, Fault> {
@@ -191,6 +195,18 @@ pub(super) fn duplicate(fingerprint: &[u8], neighbours: &Neighbours, own: Option
     const DUPLICATE: &str = "another key of this workspace has the same secret: revoking one does not stop the other";
     let itself = u64::from(own == Some(fingerprint));
     (neighbours.same_secret > itself && !fingerprint.is_empty()).then(|| DUPLICATE.to_owned())
+}
+
+/// Seals a secret as a key's, under a key of its tenant. Without a secret there is nothing to seal.
+pub(super) fn seal(
+    stored: StoredKey,
+    secret: &Secret,
+    under: Option<&(u32, WorkspaceKey)>,
+) -> Result<StoredKey, Fault> {
+    let (Some(text), Some((version, key))) = (secret.text(), under) else { return Ok(stored) };
+    let context = Binding::of(&stored.key);
+    let sealed = key.seal(*version, &context.context(), text.expose_secret().as_bytes()).map_err(sealing_failed)?;
+    Ok(StoredKey { sealed, workspace_key: *version, ..stored })
 }
 
 fn sealing_failed(error: SealError) -> Fault {
@@ -282,37 +298,36 @@ impl Draft {
     }
 
     /// What would be stored, were these the tenant's other keys and this its secret's fingerprint.
-    pub(super) fn validated(
-        self,
+    pub(super) fn created(
+        &self,
         neighbours: &Neighbours,
-        fingerprint: Vec<u8>,
+        fingerprint: &[u8],
         origin: &Origin,
     ) -> Result<Created, Fault> {
-        let slug = slug(&self, &neighbours.slugs)?;
+        let key = self.key(slug(self, &neighbours.slugs)?, origin);
         let mut warnings = self.checked.warnings.clone();
-        warnings.extend(duplicate(&fingerprint, neighbours, None));
-        let key = self.into_key(slug, origin);
-        let sealed = Vec::new();
+        warnings.extend(duplicate(fingerprint, neighbours, None));
+        let (sealed, fingerprint) = (Vec::new(), fingerprint.to_vec());
         Ok(Created { stored: StoredKey { key, sealed, workspace_key: 0, fingerprint, seq: 0, intact: true }, warnings })
     }
 
-    fn into_key(self, slug: KeySlug, origin: &Origin) -> ProviderKey {
+    fn key(&self, slug: KeySlug, origin: &Origin) -> ProviderKey {
         let Self { new, provider, checked } = self;
         let now = now();
         ProviderKey {
-            name: KeyName { owner: new.owner, id: KeyId::new(Uuid::now_v7()) },
-            provider,
+            name: KeyName { owner: new.owner.clone(), id: KeyId::new(Uuid::now_v7()) },
+            provider: provider.clone(),
             auth_type: new.secret.auth_type(),
             slug,
-            label: new.label,
-            mask: checked.mask,
+            label: new.label.clone(),
+            mask: checked.mask.clone(),
             priority: new.priority,
-            base_url: checked.destination.base_url,
-            location: checked.destination.location,
-            allowed_models: new.allowed_models,
+            base_url: checked.destination.base_url.clone(),
+            location: checked.destination.location.clone(),
+            allowed_models: new.allowed_models.clone(),
             state: if new.disabled { KeyState::Disabled } else { KeyState::Active },
             secret_version: 1,
-            last_test: Some(checked.test),
+            last_test: Some(checked.test.clone()),
             create_time: now,
             creator: origin.actor.clone(),
             update_time: now,

@@ -7,7 +7,7 @@ use claviger_core::key::ProviderKey;
 use claviger_core::reason::Reason;
 use claviger_core::workspace::Policy;
 
-use super::draft::{Checked, check_place, duplicate};
+use super::draft::{Checked, check_place, duplicate, seal};
 use super::live::Tested;
 use super::{Created, Keys, about, check_usable, found, not_found, put, state};
 use crate::store::{StoredKey, WriteTxn};
@@ -93,7 +93,9 @@ impl Keys {
         let neighbours = txn.neighbours(&key.name.owner, &fingerprint).await?;
         let mut warnings = checked.warnings;
         warnings.extend(duplicate(&fingerprint, &neighbours, Some(&before)));
-        let mut stored = self.seal(txn, key, &checked.secret, neighbours.workspace_key).await?;
+        let under = self.workspace_key(txn, &key.name.owner.tenant, &checked.secret, &neighbours).await?;
+        let stored = StoredKey { key, sealed: Vec::new(), workspace_key: 0, fingerprint, seq: 0, intact: true };
+        let mut stored = seal(stored, &checked.secret, under.as_ref())?;
         let event = replaced(&stored.key, origin);
         put(txn, &mut stored, &event).await?;
         Ok(Created { stored, warnings })

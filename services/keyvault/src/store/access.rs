@@ -1,0 +1,179 @@
+//! The writer's access to the database: a transaction from the moment that a job asks for one and, for a job that is alone
+//! and only adds a key, a way without one.
+//!
+//! On PostgreSQL a transaction that adds a key is five exchanges with the server. Two are enough: a look that sees all that
+//! the key is put beside together with the head of the chain, and one statement that moves the head if it is still the
+//! one seen, and adds the event and the key if it did. Every write moves the head, so while it stays nothing has changed.
+
+use std::fmt;
+use std::mem;
+use std::sync::Arc;
+
+use claviger_core::audit::Event;
+use claviger_core::ids::Owner;
+use claviger_core::position::Position;
+use sea_orm::sea_query::{Expr, InsertStatement, Query, UpdateStatement};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, DatabaseConnection, DbBackend, DbErr, EntityTrait, Iterable, QueryFilter, QueryTrait,
+};
+use uuid::Uuid;
+
+use super::bound::{Binder, whole};
+use super::connect::{FIRST, WRITERS, is_busy, together};
+use super::entity::{audit_events, provider_keys};
+use super::read::{self, Beside};
+use super::write::{Next, bound_key, position};
+use super::{StoreError, StoredKey, WriteTxn};
+use crate::audit_file::Head;
+
+/// What a job writes through.
+pub struct Access {
+    pub(super) database: DatabaseConnection,
+    pub(super) binder: Arc<Binder>,
+    pub(super) epoch: Uuid,
+    /// The end of the chain as it was seen last. The database is never older, unless someone put it back.
+    pub(super) seen: Head,
+    txn: Option<WriteTxn>,
+    /// The end of the chain that was reached without a transaction.
+    reached: Option<Head>,
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Access").field("epoch", &self.epoch).field("seen", &self.seen).finish_non_exhaustive()
+    }
+}
+
+impl Access {
+    pub(super) fn new(database: DatabaseConnection, binder: Arc<Binder>, epoch: Uuid, seen: Head) -> Self {
+        Self { database, binder, epoch, seen, txn: None, reached: None }
+    }
+
+    /// The transaction, begun if it is not yet.
+    ///
+    /// # Errors
+    /// [`StoreError::Rewound`]; or when the database fails.
+    pub async fn hold(&mut self) -> Result<&mut WriteTxn, StoreError> {
+        let txn = match self.txn.take() {
+            Some(txn) => txn,
+            None => self.begin().await?,
+        };
+        Ok(self.txn.insert(txn))
+    }
+
+    /// The point of history that was reached.
+    #[must_use]
+    pub fn base(&self) -> Position {
+        position(self.epoch, self.txn.as_ref().map(WriteTxn::head).or(self.reached).unwrap_or(self.seen))
+    }
+
+    /// What a new key of an owner, with a secret of this fingerprint, is put beside, seen without a transaction. None where
+    /// that is no gain: when there is one already, and on SQLite.
+    ///
+    /// # Errors
+    /// [`StoreError::Altered`] for the workspace's record; [`StoreError::Rewound`]; or when the database fails.
+    pub async fn look(&mut self, owner: &Owner, fingerprint: &[u8]) -> Result<Option<Beside>, StoreError> {
+        if self.txn.is_some() || self.database.get_database_backend() != DbBackend::Postgres {
+            return Ok(None);
+        }
+        let look = || read::beside(&self.database, &self.binder, owner, fingerprint);
+        let beside = again_if_dead(look).await?;
+        self.see(beside.head)?;
+        Ok(Some(beside))
+    }
+
+    /// Adds a key with the event that tells of it, at once and for good, if the chain still ends where it was seen to.
+    /// Otherwise nothing is done, and the answer is no. Where the connection breaks before the answer, the log tells.
+    ///
+    /// # Errors
+    /// [`StoreError::SlugTaken`]; or when the database fails.
+    pub async fn insert_key(&mut self, seen: Head, key: &mut StoredKey, event: &Event) -> Result<bool, StoreError> {
+        let backend = self.database.get_database_backend();
+        let next = Next::after(seen, event)?;
+        let row = bound_key(&self.binder, key, &next.stamp)?;
+        let parts = [
+            backend.build(&moved_from(seen, &next)),
+            backend.build(&added_with_it(next.event)?),
+            backend.build(&added_with_it(whole::<_, provider_keys::ActiveModel>(row))?),
+        ];
+        match together(&self.database, parts).await {
+            Ok(rows) => self.reached = (rows > 0).then_some(next.head),
+            Err(StoreError::Database(error)) if !is_busy(&error) => return self.has(next.head).await,
+            Err(error) => return Err(error),
+        }
+        Ok(self.reached.is_some())
+    }
+
+    /// Whether an event is on record. With the transaction that asks, what may still be under way comes too late.
+    async fn has(&mut self, event: Head) -> Result<bool, StoreError> {
+        let found = audit_events::Entity::find_by_id(event.seq).one(self.hold().await?.db()).await?;
+        Ok(found.is_some_and(|found| found.hash == event.hash))
+    }
+
+    /// Makes what was done last, or takes it back: the end of the chain before and now, if anything was done.
+    pub(super) async fn end(&mut self, keep: bool) -> Result<Option<(i64, Head)>, StoreError> {
+        let reached = self.reached.take();
+        let reached = match self.txn.take() {
+            Some(txn) if keep => Some(txn.commit().await?),
+            Some(txn) => {
+                txn.roll_back().await?;
+                reached
+            }
+            None => reached,
+        };
+        Ok(reached.map(|head| (mem::replace(&mut self.seen, head).seq, head)))
+    }
+
+    /// Leaves what is not at its end: it is rolled back.
+    pub(super) fn let_go(&mut self) {
+        (self.txn, self.reached) = (None, None);
+    }
+
+    async fn begin(&mut self) -> Result<WriteTxn, StoreError> {
+        let begin = || WriteTxn::begin(&self.database, self.binder.clone(), self.epoch);
+        let txn = again_if_dead(begin).await?;
+        self.see(txn.head())?;
+        Ok(txn)
+    }
+
+    fn see(&mut self, head: Head) -> Result<(), StoreError> {
+        if head.seq < self.seen.seq || (head.seq == self.seen.seq && head.hash != self.seen.hash) {
+            return Err(StoreError::Rewound);
+        }
+        self.seen = head;
+        Ok(())
+    }
+}
+
+/// Each idle connection may have died: then there is another one, and nothing is done yet.
+async fn again_if_dead<T, F>(first: impl Fn() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    for _ in 0..WRITERS {
+        match first().await {
+            Err(StoreError::Database(error)) if !is_busy(&error) && !matches!(error, DbErr::ConnectionAcquire(_)) => {}
+            done => return done,
+        }
+    }
+    first().await
+}
+
+/// Moves the head from where it was seen, or does nothing.
+fn moved_from(seen: Head, next: &Next) -> UpdateStatement {
+    use super::entity::audit_head::Column;
+    let still = next.move_head().filter(Column::Seq.eq(seen.seq)).filter(Column::Hash.eq(seen.hash.to_vec()));
+    let mut update = still.into_query();
+    update.returning_col(Column::Seq).to_owned()
+}
+
+/// Adds a row if the first part of the statement did something.
+fn added_with_it<A: ActiveModelTrait>(row: A) -> Result<InsertStatement, StoreError> {
+    const UNSET: StoreError = StoreError::Corrupt("a column is not set");
+    let columns: Vec<_> = <A::Entity as EntityTrait>::Column::iter().collect();
+    let values: Option<Vec<_>> = columns.iter().map(|column| row.get(*column).into_value().map(Expr::value)).collect();
+    let select = Query::select().exprs(values.ok_or(UNSET)?).from(FIRST).to_owned();
+    let mut insert = Query::insert();
+    insert.into_table(A::Entity::default()).columns(columns).select_from(select).map_err(|_| UNSET)?;
+    Ok(insert)
+}

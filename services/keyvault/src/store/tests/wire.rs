@@ -1,0 +1,138 @@
+//! A PostgreSQL that is reached over a line that fails: frozen, where connections stay open and nothing comes from them any
+//! more, or cut just before an answer arrives.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use claviger_core::reason::Reason;
+use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixListener, UnixStream};
+
+use super::alone::alone;
+use super::batches::store_and;
+use super::*;
+
+/// Stands before the server on a socket of its own, for as long as it is not dropped.
+struct Proxy {
+    location: Location,
+    /// Cancelled, it freezes the connections made since it was put there.
+    freeze: Arc<ArcSwap<CancellationToken>>,
+    /// Set, the next connection that adds rows is cut before it is told so.
+    cut: Arc<AtomicBool>,
+    _folder: TempDir,
+}
+
+impl Proxy {
+    fn before(location: Location) -> Self {
+        let Location::Postgres(server) = location else { unreachable!("PostgreSQL's test") };
+        let folder = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(socket(folder.path(), server.get_port())).unwrap();
+        let location = Location::Postgres(Box::new(server.clone().socket(folder.path())));
+        let freeze = Arc::new(ArcSwap::default());
+        let cut = Arc::<AtomicBool>::default();
+        let (tokens, cuts) = (freeze.clone(), cut.clone());
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let frozen = CancellationToken::clone(&tokens.load());
+                match server.get_socket().map(|folder| socket(folder, server.get_port())) {
+                    Some(socket) => {
+                        drop(tokio::spawn(carry(client, UnixStream::connect(socket), frozen, cuts.clone())));
+                    }
+                    None => {
+                        let address = (server.get_host().to_owned(), server.get_port());
+                        drop(tokio::spawn(carry(client, TcpStream::connect(address), frozen, cuts.clone())));
+                    }
+                }
+            }
+        });
+        Self { location, freeze, cut, _folder: folder }
+    }
+
+    fn freeze(&self) {
+        self.freeze.swap(Arc::default()).cancel();
+    }
+}
+
+fn socket(folder: &Path, port: u16) -> PathBuf {
+    folder.join(format!(".s.PGSQL.{port}"))
+}
+
+async fn carry<S>(
+    client: UnixStream,
+    server: impl Future<Output = std::io::Result<S>>,
+    frozen: CancellationToken,
+    cut: Arc<AtomicBool>,
+) where
+    S: AsyncRead + AsyncWrite,
+{
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = tokio::io::split(server.await.unwrap());
+    let there = tokio::io::copy(&mut from_client, &mut to_server);
+    let both = async {
+        tokio::select! { _ = there => (), () = back(&mut from_server, &mut to_client, &cut) => () }
+    };
+    if frozen.run_until_cancelled(both).await.is_none() {
+        std::future::pending::<()>().await; // both stay open
+    }
+}
+
+/// Carries answers, up to the one that is cut.
+async fn back(from: &mut (impl AsyncRead + Unpin), to: &mut (impl AsyncWrite + Unpin), cut: &AtomicBool) {
+    const ADDED: &[u8] = b"INSERT 0 1\0";
+    let mut bytes = [0; 8_192];
+    while let Ok(length @ 1..) = from.read(&mut bytes).await {
+        let answer = &bytes[..length];
+        let told = answer.windows(ADDED.len()).any(|part| part == ADDED);
+        if (told && cut.swap(false, Ordering::Relaxed)) || to.write_all(answer).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_server_that_is_gone_without_a_word_is_connected_to_anew() {
+    let place = Place::postgres().await;
+    let proxy = Proxy::before(place.location());
+    let opened =
+        Database::open(&proxy.location, Prepared::ByItself, |_: &[MasterKeyRow]| Ok::<_, StoreError>(())).await;
+    let (store, mut writer) = opened.unwrap().into_store(binding_key());
+    writer.patience = Duration::from_millis(500);
+    let _writer = spawn(writer);
+    let mut lost = 0;
+    // more often than the writer's pool has connections
+    for (perhaps, surely) in [("one", "two"), ("three", "four"), ("five", "six"), ("seven", "eight")] {
+        tokio::time::sleep(Duration::from_millis(100)).await; // the connection is back in the pool, or it opens another
+        proxy.freeze();
+        if let Err(fault) = store_and(&store, perhaps, || Ok(())).await.unwrap() {
+            assert_eq!(fault.reason, Reason::StorageUnavailable, "{perhaps}");
+            lost += 1;
+        }
+        store_and(&store, surely, || Ok(())).await.unwrap().unwrap();
+    }
+    assert!(lost > 0, "nothing was frozen");
+    let Place::Postgres(schema) = place else { unreachable!() };
+    assert_eq!(schema.number("SELECT count(*) FROM provider_keys").await.unwrap(), 8 - lost);
+}
+
+/// The connection breaks after a key was added without a transaction, before the answer: the log tells, nobody is told
+/// otherwise, and it is there once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_answer_that_is_lost_is_found_in_the_log() {
+    let place = Place::postgres().await;
+    let proxy = Proxy::before(place.location());
+    let opened =
+        Database::open(&proxy.location, Prepared::ByItself, |_: &[MasterKeyRow]| Ok::<_, StoreError>(())).await;
+    let (store, writer) = opened.unwrap().into_store(binding_key());
+    let _writer = spawn(writer);
+    assert_eq!(alone(&store, "one").await.unwrap(), (true, 1));
+    proxy.cut.store(true, Ordering::Relaxed);
+    assert_eq!(alone(&store, "two").await.unwrap(), (true, 2));
+    assert!(!proxy.cut.load(Ordering::Relaxed), "nothing was cut");
+    assert_eq!(alone(&store, "three").await.unwrap(), (true, 3));
+    let Place::Postgres(schema) = place else { unreachable!() };
+    assert_eq!(schema.number("SELECT count(*) FROM provider_keys").await.unwrap(), 3);
+}
