@@ -128,9 +128,24 @@ async fn a_database_that_was_put_back_is_not_looked_at_further() {
     for slug in ["one", "two"] {
         alone(&opened.store, slug).await.unwrap();
     }
-    opened.raw.execute("UPDATE audit_head SET seq = 1, hash = (SELECT hash FROM audit_events WHERE seq = 1)").await;
+    for back in [
+        "UPDATE audit_head SET seq = 1, hash = (SELECT hash FROM audit_events WHERE seq = 1)",
+        "DELETE FROM audit_events WHERE seq = 2",
+        "DELETE FROM provider_keys WHERE last_seq = 2",
+    ] {
+        opened.raw.change(back).await;
+    }
     assert_eq!(alone(&opened.store, "three").await.unwrap_err().reason, Reason::StorageUnavailable);
-    assert_eq!(slugs(&opened.store).await, ["one", "two"]);
+    assert_eq!(slugs(&opened.store).await, ["one"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_the_server_refuses_is_not_done() {
+    let opened = Place::postgres().await.open().await;
+    opened.raw.execute("ALTER TABLE provider_keys ADD CONSTRAINT refuse CHECK (key_slug <> 'refused')").await;
+    assert!(!alone(&opened.store, "refused").await.unwrap().0);
+    assert_eq!(alone(&opened.store, "one").await.unwrap(), (true, 1));
+    assert_whole(&opened, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
