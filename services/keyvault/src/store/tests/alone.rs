@@ -73,6 +73,17 @@ async fn what_another_replica_did_meanwhile_is_not_passed_over() {
     assert_eq!(alone(store, "three").await.unwrap(), (true, 3), "having looked again");
 }
 
+/// Even where no event's number is in the way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_head_that_moved_is_not_moved_back() {
+    let opened = Place::postgres().await.open().await;
+    let raw = Raw(connected(&opened.place.location()).await.unwrap());
+    let moves = async move { raw.change("UPDATE audit_head SET seq = 7").await };
+    assert!(!alone_after(&opened.store, "one", moves).await.unwrap().0);
+    assert_eq!(opened.raw.column::<i64>("SELECT seq FROM audit_head").await, [7]);
+    assert_eq!(slugs(&opened.store).await.len(), 0);
+}
+
 /// It stands behind the lock, and is no longer first when it gets it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_transaction_that_holds_the_head_is_waited_for() {
