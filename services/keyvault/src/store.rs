@@ -1,7 +1,7 @@
 //! The database: the only place that names a column or catches a database error.
 //!
-//! Reads go through a pool, each on one snapshot of the database; writes through [`WriteTxn`], which is the one write
-//! path.
+//! Reads go through a pool, each on one snapshot of the database; writes through the writer's [`Access`]: its
+//! [`WriteTxn`] is the one write path, but for a create that is alone.
 
 mod access;
 mod audit;

@@ -29,10 +29,10 @@ use crate::audit_file::Head;
 /// What a job writes through.
 pub struct Access {
     pub(super) database: DatabaseConnection,
-    pub(super) binder: Arc<Binder>,
-    pub(super) epoch: Uuid,
+    binder: Arc<Binder>,
+    epoch: Uuid,
     /// The end of the chain as it was seen last. The database is never older, unless someone put it back.
-    pub(super) seen: Head,
+    seen: Head,
     txn: Option<WriteTxn>,
     /// The end of the chain that was reached without a transaction.
     reached: Option<Head>,
@@ -82,8 +82,9 @@ impl Access {
         Ok(Some(beside))
     }
 
-    /// Adds a key with the event that tells of it, at once and for good, if the chain still ends where it was seen to.
-    /// Otherwise nothing is done, and the answer is no. Where the connection breaks before the answer, the log tells.
+    /// Adds a key with the event that tells of it, at once and for good: a job's last step. If the chain no longer ends
+    /// where it was seen to, or the database refuses, nothing is done and the answer is no. Whatever else goes wrong, the
+    /// log tells whether it was done.
     ///
     /// # Errors
     /// [`StoreError::SlugTaken`]; or when the database fails.
@@ -106,8 +107,13 @@ impl Access {
 
     /// Whether an event is on record. With the transaction that asks, what may still be under way comes too late.
     async fn has(&mut self, event: Head) -> Result<bool, StoreError> {
+        let before = self.seen;
         let found = audit_events::Entity::find_by_id(event.seq).one(self.hold().await?.db()).await?;
-        Ok(found.is_some_and(|found| found.hash == event.hash))
+        let is_there = found.is_some_and(|found| found.hash == event.hash);
+        if is_there {
+            self.seen = before; // the log ended there before
+        }
+        Ok(is_there)
     }
 
     /// Makes what was done last, or takes it back: the end of the chain before and now, if anything was done.

@@ -112,7 +112,8 @@ pub(super) async fn writer(location: &Location) -> Result<DatabaseConnection, St
         Location::Sqlite(path) => sqlite(path, 1, lasting),
         Location::Postgres(server) => {
             let mut options = postgres(server, WRITERS, &[STATEMENT]);
-            options.test_before_acquire(false); // the transaction's beginning is the test
+            options.test_before_acquire(false); // what is done first is the test: a transaction's beginning, or a look
+            options.connect_lazy(true); // so that a pool in place of one that hangs is there at once
             options
         }
     })

@@ -52,24 +52,24 @@ macro_rules! both {
         }
     };
 }
-use both;
+pub(crate) use both;
 
 /// A database for one test alone.
-enum Place {
+pub(crate) enum Place {
     Sqlite(TempDir),
     Postgres(Schema),
 }
 
 impl Place {
-    fn sqlite() -> Self {
+    pub(crate) fn sqlite() -> Self {
         Self::Sqlite(tempfile::tempdir().unwrap())
     }
 
-    async fn postgres() -> Self {
+    pub(crate) async fn postgres() -> Self {
         Self::Postgres(claviger_testing_postgres::schema().await.unwrap())
     }
 
-    fn location(&self) -> Location {
+    pub(crate) fn location(&self) -> Location {
         match self {
             Self::Sqlite(folder) => Location::Sqlite(folder.path().join("keyvault.db")),
             Self::Postgres(schema) => Location::parse(&schema.url, false).unwrap(),

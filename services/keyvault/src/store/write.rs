@@ -1,4 +1,4 @@
-//! The one write path: lock the audit head, append the chained events, change the rows that they tell of, commit.
+//! The write path: lock the audit head, append the chained events, change the rows that they tell of, commit.
 //!
 //! A row is written with the [`Stamp`] of the event that tells of it, so nothing changes without one: the audit log is
 //! complete by construction, and commit order is `seq` order.

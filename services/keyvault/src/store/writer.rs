@@ -1,4 +1,5 @@
-//! The one writer of a replica: it takes what is waiting, up to a batch, through one transaction.
+//! The one writer of a replica: it takes what is waiting, up to a batch, through one transaction. What waits alone may do
+//! without ([`Access`]).
 //!
 //! The lock on the audit head lets one transaction at a time go on anyway, so waiting for each commit in turn would be the
 //! slowest way. Within a batch each job stands alone: what fails is rolled back to its own beginning, and nobody is
@@ -75,7 +76,8 @@ impl Store {
         self.write_with(|access| Box::pin(async { job(access.hold().await?).await })).await
     }
 
-    /// As [`Store::write`], for a job that asks for its transaction itself, or can do without one.
+    /// As [`Store::write`], for a job that asks for its transaction itself, or can do without one. What such a job has done
+    /// by [`Access::insert_key`] stays.
     ///
     /// # Errors
     /// As [`Store::write`].
@@ -179,7 +181,7 @@ impl Writer {
         Ok(())
     }
 
-    /// A connection that hangs is left to itself.
+    /// A connection that hangs is left to itself: should it go on, it may be in a transaction that nobody knows of.
     async fn connect_anew(&mut self) {
         match writer(&self.location).await {
             Ok(database) => self.access.database = database,

@@ -8,7 +8,6 @@ use claviger_core::workspace::Workspace;
 use sea_orm::{ConnectionTrait, FromQueryResult, QueryResult, Statement, Value};
 
 use super::keys::UNREVOKED;
-use super::workspaces::assert_never_was;
 use crate::audit_file::Head;
 use crate::store::bound::{Binder, TOLD, Told, kept};
 use crate::store::entity::workspaces;
@@ -62,23 +61,22 @@ pub(in crate::store) async fn beside(
     owner: &Owner,
     fingerprint: &[u8],
 ) -> Result<Beside, StoreError> {
-    let id = owner.tenant.workspace();
+    let id = owner.tenant.workspace().map(ToString::to_string);
+    let name = id.as_ref().map(|id| format!("workspaces/{id}"));
     let told = TOLD.map(|(sql, name)| format!("{sql} AS {name}")).join(", ");
     let neighbours = neighbours_sql();
     let sql = format!(
-        "SELECT n.*, h.seq AS head_seq, h.hash AS head_hash, w.*, {told} FROM ({neighbours}) AS n \
-         JOIN audit_head AS h ON h.id = 1 LEFT JOIN workspaces AS w ON w.id = $4"
+        "SELECT n.*, h.seq AS head_seq, h.hash AS head_hash, w.*, {told}, \
+         CASE WHEN w.id IS NULL THEN (SELECT MIN(f.seq) FROM audit_events f WHERE f.target = $5) END AS first_of_missing \
+         FROM ({neighbours}) AS n JOIN audit_head AS h ON h.id = 1 LEFT JOIN workspaces AS w ON w.id = $4"
     );
-    let values = values(owner, fingerprint).into_iter().chain([id.map(|id| id.to_string()).into()]);
-    let row = one(db, sql, values).await?;
-    let workspace = if row.try_get::<Option<String>>("", "id")?.is_some() {
-        Some(kept(binder, Told::<workspaces::Model>::from_query_result(&row, "")?)?)
-    } else {
-        if let Some(id) = id {
-            assert_never_was(db, id).await?;
-        }
-        None
-    };
+    let row = one(db, sql, values(owner, fingerprint).into_iter().chain([id.into(), name.clone().into()])).await?;
+    if row.try_get::<Option<i64>>("", "first_of_missing")?.is_some() {
+        return Err(StoreError::Altered("workspaces", name.unwrap_or_default())); // what has events has a record
+    }
+    let is_there = row.try_get::<Option<String>>("", "id")?.is_some();
+    let told = is_there.then(|| Told::<workspaces::Model>::from_query_result(&row, "")).transpose()?;
+    let workspace = told.map(|told| kept(binder, told)).transpose()?;
     Ok(Beside { head: head(&row)?, workspace, neighbours: of_row(&row)? })
 }
 

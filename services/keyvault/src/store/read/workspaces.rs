@@ -125,7 +125,7 @@ pub(in crate::store) async fn workspace(
 }
 
 /// Records are never deleted, only marked so: what has events has a record.
-pub(super) async fn assert_never_was(db: &impl ConnectionTrait, id: &WorkspaceId) -> Result<(), StoreError> {
+async fn assert_never_was(db: &impl ConnectionTrait, id: &WorkspaceId) -> Result<(), StoreError> {
     use audit_events::Column;
     let name = format!("workspaces/{id}");
     let first = audit_events::Entity::find().select_only().column(Column::Seq).filter(Column::Target.eq(&name));

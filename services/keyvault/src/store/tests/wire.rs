@@ -2,8 +2,8 @@
 //! more, or cut just before an answer arrives.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -21,6 +21,8 @@ struct Proxy {
     location: Location,
     /// Cancelled, it freezes the connections made since it was put there.
     freeze: Arc<ArcSwap<CancellationToken>>,
+    /// Cancelled, what is frozen goes on.
+    thaw: CancellationToken,
     /// Set, the next connection that adds rows is cut before it is told so.
     cut: Arc<AtomicBool>,
     _folder: TempDir,
@@ -34,26 +36,38 @@ impl Proxy {
         let location = Location::Postgres(Box::new(server.clone().socket(folder.path())));
         let freeze = Arc::new(ArcSwap::default());
         let cut = Arc::<AtomicBool>::default();
-        let (tokens, cuts) = (freeze.clone(), cut.clone());
+        let thaw = CancellationToken::new();
+        let (tokens, thaws, cuts) = (freeze.clone(), thaw.clone(), cut.clone());
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let frozen = CancellationToken::clone(&tokens.load());
+                let line =
+                    Line { frozen: CancellationToken::clone(&tokens.load()), thawed: thaws.clone(), cut: cuts.clone() };
                 match server.get_socket().map(|folder| socket(folder, server.get_port())) {
                     Some(socket) => {
-                        drop(tokio::spawn(carry(client, UnixStream::connect(socket), frozen, cuts.clone())));
+                        drop(tokio::spawn(carry(client, UnixStream::connect(socket), line)));
                     }
                     None => {
                         let address = (server.get_host().to_owned(), server.get_port());
-                        drop(tokio::spawn(carry(client, TcpStream::connect(address), frozen, cuts.clone())));
+                        drop(tokio::spawn(carry(client, TcpStream::connect(address), line)));
                     }
                 }
             }
         });
-        Self { location, freeze, cut, _folder: folder }
+        Self { location, freeze, thaw, cut, _folder: folder }
     }
 
     fn freeze(&self) {
         self.freeze.swap(Arc::default()).cancel();
+    }
+
+    /// What connects from now on is frozen too.
+    fn freeze_all(&self) {
+        self.freeze.load().cancel();
+    }
+
+    fn thaw(&self) {
+        self.freeze.swap(Arc::default());
+        self.thaw.cancel();
     }
 }
 
@@ -61,22 +75,27 @@ fn socket(folder: &Path, port: u16) -> PathBuf {
     folder.join(format!(".s.PGSQL.{port}"))
 }
 
-async fn carry<S>(
-    client: UnixStream,
-    server: impl Future<Output = std::io::Result<S>>,
+/// What happens to a connection.
+struct Line {
     frozen: CancellationToken,
+    thawed: CancellationToken,
     cut: Arc<AtomicBool>,
-) where
+}
+
+async fn carry<S>(client: UnixStream, server: impl Future<Output = std::io::Result<S>>, line: Line)
+where
     S: AsyncRead + AsyncWrite,
 {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = tokio::io::split(server.await.unwrap());
     let there = tokio::io::copy(&mut from_client, &mut to_server);
-    let both = async {
-        tokio::select! { _ = there => (), () = back(&mut from_server, &mut to_client, &cut) => () }
-    };
-    if frozen.run_until_cancelled(both).await.is_none() {
-        std::future::pending::<()>().await; // both stay open
+    let back = back(&mut from_server, &mut to_client, &line.cut);
+    let mut both = std::pin::pin!(async {
+        tokio::select! { _ = there => (), () = back => () }
+    });
+    if line.frozen.run_until_cancelled(&mut both).await.is_none() {
+        line.thawed.cancelled().await; // both stay open
+        both.await;
     }
 }
 
@@ -127,12 +146,40 @@ async fn an_answer_that_is_lost_is_found_in_the_log() {
     let opened =
         Database::open(&proxy.location, Prepared::ByItself, |_: &[MasterKeyRow]| Ok::<_, StoreError>(())).await;
     let (store, writer) = opened.unwrap().into_store(binding_key());
-    let _writer = spawn(writer);
+    let told = Arc::<Mutex<Vec<(i64, i64)>>>::default();
+    let tells = told.clone();
+    let _writer = spawn(writer.telling(move |before, head| tells.lock().unwrap().push((before, head.seq))));
     assert_eq!(alone(&store, "one").await.unwrap(), (true, 1));
     proxy.cut.store(true, Ordering::Relaxed);
     assert_eq!(alone(&store, "two").await.unwrap(), (true, 2));
     assert!(!proxy.cut.load(Ordering::Relaxed), "nothing was cut");
     assert_eq!(alone(&store, "three").await.unwrap(), (true, 3));
+    assert_eq!(*told.lock().unwrap(), [(0, 1), (1, 2), (2, 3)]);
     let Place::Postgres(schema) = place else { unreachable!() };
     assert_eq!(schema.number("SELECT count(*) FROM provider_keys").await.unwrap(), 3);
+}
+
+/// A line that goes on after a write was given up carries the beginning of a transaction that nobody knows of: what is
+/// written alone on that connection would not last.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_acknowledged_after_a_freeze_lasts() {
+    let place = Place::postgres().await;
+    let proxy = Proxy::before(place.location());
+    let opened =
+        Database::open(&proxy.location, Prepared::ByItself, |_: &[MasterKeyRow]| Ok::<_, StoreError>(())).await;
+    let (store, mut writer) = opened.unwrap().into_store(binding_key());
+    writer.patience = Duration::from_millis(500);
+    let writer = spawn(writer);
+    assert_eq!(alone(&store, "one").await.unwrap(), (true, 1));
+    tokio::time::sleep(Duration::from_millis(100)).await; // the connection is back in the pool
+    proxy.freeze_all();
+    let given_up = store_and(&store, "lost", || Ok(())).await.unwrap();
+    assert_eq!(given_up.unwrap_err().reason, Reason::StorageUnavailable);
+    proxy.thaw();
+    for (slug, seq) in [("two", 2), ("three", 3), ("four", 4)] {
+        assert_eq!(alone(&store, slug).await.unwrap(), (true, seq));
+    }
+    writer.abort();
+    let Place::Postgres(schema) = place else { unreachable!() };
+    assert_eq!(schema.number("SELECT count(*) FROM provider_keys").await.unwrap(), 4);
 }

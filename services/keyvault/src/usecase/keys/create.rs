@@ -6,7 +6,7 @@ use claviger_core::fault::Fault;
 use claviger_core::ids::{ProviderId, Tenant};
 use claviger_core::workspace::{Policy, Workspace};
 
-use super::draft::{Draft, Placed};
+use super::draft::{Draft, key_created, seal};
 use super::{Created, Keys};
 use crate::store::{Access, Beside, Kept, WriteTxn};
 use crate::usecase::workspaces::{created, record};
@@ -66,14 +66,16 @@ impl Keys {
         if tenant.workspace().is_some() && policy.is_none() {
             return Ok(None);
         }
-        let under = match &neighbours.workspace_key {
-            Some(row) => Some(self.opened(tenant, row)?),
-            None if draft.secret().text().is_some() => return Ok(None),
-            None => None,
+        let created = draft.placed(&neighbours, fingerprint, origin)?;
+        let under = match (draft.secret().text(), &neighbours.workspace_key) {
+            (None, _) => None,
+            (Some(_), Some(row)) => Some(self.opened(tenant, row)?),
+            (Some(_), None) => return Ok(None),
         };
-        let Placed { mut created, event } = self.placed(draft, &neighbours, fingerprint, under.as_ref(), origin)?;
-        let done = access.insert_key(head, &mut created.stored, &event).await?;
-        Ok(done.then_some(created))
+        let mut stored = seal(created.stored, draft.secret(), under.as_ref())?;
+        let event = key_created(&stored.key, origin);
+        let done = access.insert_key(head, &mut stored, &event).await?;
+        Ok(done.then_some(Created { stored, ..created }))
     }
 
     /// Does all that [`Keys::create`] does but store: shows what would be stored.

@@ -43,12 +43,6 @@ pub(in crate::usecase) struct Draft {
     checked: Checked,
 }
 
-/// A key in its place, with the event that tells of it: all that is to be written.
-pub(super) struct Placed {
-    pub(super) created: Created,
-    pub(super) event: Event,
-}
-
 /// A key as it was stored, with hints about what was given.
 #[derive(Debug)]
 pub struct Created {
@@ -124,29 +118,12 @@ impl Keys {
         fingerprint: Vec<u8>,
         origin: &Origin,
     ) -> Result<Created, Fault> {
+        let created = draft.placed(&neighbours, &fingerprint, origin)?;
         let under = self.workspace_key(txn, &draft.new.owner.tenant, draft.secret(), &neighbours).await?;
-        let Placed { mut created, event } = self.placed(draft, &neighbours, &fingerprint, under.as_ref(), origin)?;
-        txn.insert_key(&mut created.stored, &event).await?;
-        Ok(created)
-    }
-
-    /// Gives a draft its place, all but storing it.
-    pub(super) fn placed(
-        &self,
-        draft: &Draft,
-        neighbours: &Neighbours,
-        fingerprint: &[u8],
-        under: Option<&(u32, WorkspaceKey)>,
-        origin: &Origin,
-    ) -> Result<Placed, Fault> {
-        if neighbours.count >= MOST_KEYS {
-            let message = "1000 unrevoked keys are as many as a workspace, or the platform, may have";
-            return Err(Fault::new(Reason::TooManyKeys, message));
-        }
-        let created = draft.created(neighbours, fingerprint, origin)?;
-        let created = Created { stored: seal(created.stored, draft.secret(), under)?, ..created };
-        let event = key_created(&created.stored.key, origin);
-        Ok(Placed { created, event })
+        let mut stored = seal(created.stored, draft.secret(), under.as_ref())?;
+        let event = key_created(&stored.key, origin);
+        txn.insert_key(&mut stored, &event).await?;
+        Ok(Created { stored, ..created })
     }
 
     /// The fingerprint of a secret whose form was checked.
@@ -197,13 +174,14 @@ pub(super) fn duplicate(fingerprint: &[u8], neighbours: &Neighbours, own: Option
     (neighbours.same_secret > itself && !fingerprint.is_empty()).then(|| DUPLICATE.to_owned())
 }
 
-/// Seals a secret as a key's, under a key of its tenant. Without a secret there is nothing to seal.
+/// Seals a secret, if there is one, as a key's, under a key of its tenant.
 pub(super) fn seal(
     stored: StoredKey,
     secret: &Secret,
     under: Option<&(u32, WorkspaceKey)>,
 ) -> Result<StoredKey, Fault> {
-    let (Some(text), Some((version, key))) = (secret.text(), under) else { return Ok(stored) };
+    let Some(text) = secret.text() else { return Ok(stored) };
+    let (version, key) = under.ok_or_else(Fault::internal)?;
     let context = Binding::of(&stored.key);
     let sealed = key.seal(*version, &context.context(), text.expose_secret().as_bytes()).map_err(sealing_failed)?;
     Ok(StoredKey { sealed, workspace_key: *version, ..stored })
@@ -297,6 +275,20 @@ impl Draft {
         &self.checked.secret
     }
 
+    /// What is stored beside these keys of the tenant, if there is room, but for what is sealed.
+    pub(super) fn placed(
+        &self,
+        neighbours: &Neighbours,
+        fingerprint: &[u8],
+        origin: &Origin,
+    ) -> Result<Created, Fault> {
+        if neighbours.count >= MOST_KEYS {
+            let message = "1000 unrevoked keys are as many as a workspace, or the platform, may have";
+            return Err(Fault::new(Reason::TooManyKeys, message));
+        }
+        self.created(neighbours, fingerprint, origin)
+    }
+
     /// What would be stored, were these the tenant's other keys and this its secret's fingerprint.
     pub(super) fn created(
         &self,
@@ -360,7 +352,7 @@ pub(super) fn slug_of(provider: &ProviderId, n: usize) -> String {
     format!("{stem}{suffix}")
 }
 
-fn key_created(key: &ProviderKey, origin: &Origin) -> Event {
+pub(super) fn key_created(key: &ProviderKey, origin: &Origin) -> Event {
     let test = key.last_test.as_ref().map(|t| (Detail::TestResult, t.result.as_str().to_owned()));
     let mut details = vec![
         (Detail::Provider, key.provider.to_string()),

@@ -13,38 +13,39 @@ use claviger_core::ids::{Owner, Tenant};
 use claviger_core::secret::Secret;
 use claviger_core::workspace::Policy;
 use claviger_crypto::Keyring;
-use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::store::{Database, Location, Prepared};
+use crate::store::tests::{Place, both};
+use crate::store::{Database, Prepared};
 use crate::usecase::custody::CustodyError;
 use crate::usecase::workspaces::record;
 use crate::usecase::{Answer, Call, now};
 use crate::verify::{Client, Egress, Outbound};
 
+const OLLAMA: &str = "127.0.0.1:11434";
+
 /// A vault in this process.
 struct Vault {
     keys: Keys,
-    _folder: TempDir,
+    _place: Place,
 }
 
 impl Vault {
-    async fn open(plans: &str) -> Self {
+    async fn open(place: Place, plans: &str) -> Self {
         let _already = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
-        let folder = tempfile::tempdir().unwrap();
-        let location = Location::Sqlite(folder.path().join("keyvault.db"));
         let keyring = Keyring::generate("2026-11-21T00:00:00Z").unwrap();
-        let database = Database::open(&location, Prepared::ByItself, |_| Ok::<_, CustodyError>(())).await.unwrap();
+        let database =
+            Database::open(&place.location(), Prepared::ByItself, |_| Ok::<_, CustodyError>(())).await.unwrap();
         let (custody, rows) = Custody::load(keyring, &database, now()).await.unwrap();
         let (store, writer) = database.into_store(rows);
         tokio::spawn(writer.run(CancellationToken::new()));
         let catalog = Arc::new(Catalog::builtin().unwrap());
-        let client = Client::new(Egress::new(EgressAllow::default()), &Outbound::default()).unwrap();
+        let client = Client::new(Egress::new(EgressAllow::parse(OLLAMA).unwrap()), &Outbound::default()).unwrap();
         let verifier = Verifier::new(catalog.clone(), client);
         let plans = Arc::new(Plans::parse(plans).unwrap());
         let keys = Keys::new(store, Arc::new(custody), catalog, verifier, plans, true, LiveTests::default());
-        Self { keys, _folder: folder }
+        Self { keys, _place: place }
     }
 
     async fn create(&self, new: NewKey) -> StoredKey {
@@ -102,6 +103,13 @@ fn new(owner: &str, slug: Option<&str>) -> NewKey {
         secret: secret(),
         verification: Verification::Skip,
     }
+}
+
+/// A key of the one kind that has no secret.
+fn without_secret(owner: &str) -> NewKey {
+    let provider = ProviderId::parse("ollama").unwrap();
+    let base_url = Some(format!("http://{OLLAMA}"));
+    NewKey { provider, base_url, secret: Secret::UrlOnly, ..new(owner, None) }
 }
 
 fn relabel(name: &KeyName) -> UpdateKey {

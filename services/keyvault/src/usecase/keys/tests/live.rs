@@ -8,9 +8,12 @@ use super::*;
 use crate::usecase::keys::live::Tested;
 use crate::verify::skipped;
 
-#[tokio::test]
-async fn a_write_that_fails_when_the_caller_has_gone_leaves_the_test_on_record() {
-    let vault = Vault::open("").await;
+both! {
+    a_write_that_fails_when_the_caller_has_gone_leaves_the_test_on_record,
+}
+
+async fn a_write_that_fails_when_the_caller_has_gone_leaves_the_test_on_record(place: Place) {
+    let vault = Vault::open(place, "").await;
     let new = new("workspaces/acme", None);
     let test = KeyTest { result: TestResult::Valid, ..skipped("", now()) };
     let tested = Tested::new(&new.provider, &new.owner, &test, &origin("ann"));

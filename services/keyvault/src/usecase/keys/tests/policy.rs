@@ -6,6 +6,12 @@ use claviger_core::key::KeyState;
 
 use super::*;
 
+both! {
+    a_read_only_workspace_lets_keys_end_and_nothing_else,
+    the_plan_and_the_allowed_providers_gate_new_secrets_alone,
+    an_expired_key_connects_nothing,
+}
+
 fn replace(name: &KeyName) -> ReplaceSecret {
     ReplaceSecret {
         name: name.clone(),
@@ -26,9 +32,8 @@ fn reason<T>(answer: Result<Answer<T>, Fault>) -> Reason {
     answer.map(drop).unwrap_err().reason
 }
 
-#[tokio::test]
-async fn a_read_only_workspace_lets_keys_end_and_nothing_else() {
-    let vault = Vault::open("").await;
+async fn a_read_only_workspace_lets_keys_end_and_nothing_else(place: Place) {
+    let vault = Vault::open(place, "").await;
     let keys = &vault.keys;
     let leaked = secret();
     let one = vault.create(new("workspaces/acme", None)).await.key.name;
@@ -54,9 +59,8 @@ async fn a_read_only_workspace_lets_keys_end_and_nothing_else() {
     assert_eq!(done(keys.purge(PurgeKey { name: one }, by("ann")).await).key.state, KeyState::Purged);
 }
 
-#[tokio::test]
-async fn the_plan_and_the_allowed_providers_gate_new_secrets_alone() {
-    let vault = Vault::open("pro").await;
+async fn the_plan_and_the_allowed_providers_gate_new_secrets_alone(place: Place) {
+    let vault = Vault::open(place, "pro").await;
     let keys = &vault.keys;
     let pro = Policy { plan: Some(PlanId::parse("pro").unwrap()), ..Policy::default() };
     // the platform has no plan
@@ -81,9 +85,8 @@ async fn the_plan_and_the_allowed_providers_gate_new_secrets_alone() {
     assert_eq!(reason(keys.replace(replace(&name), by("ann")).await), Reason::ProviderNotAllowed);
 }
 
-#[tokio::test]
-async fn an_expired_key_connects_nothing() {
-    let vault = Vault::open("").await;
+async fn an_expired_key_connects_nothing(place: Place) {
+    let vault = Vault::open(place, "").await;
     let soon = now() + std::time::Duration::from_millis(500);
     let acme = Owner::parse("workspaces/acme").unwrap();
     vault.create(NewKey { expire_time: Some(soon), ..new("workspaces/acme", None) }).await;

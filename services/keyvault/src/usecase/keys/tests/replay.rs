@@ -7,6 +7,11 @@ use claviger_core::command::TestKey;
 use super::*;
 use crate::store::{Once, StoreError};
 
+both! {
+    an_id_is_its_callers_own,
+    an_answer_is_kept_for_a_day_and_its_id_is_free_again_then,
+}
+
 const ID: &str = "retry-1";
 
 fn once<T: Send + 'static>(vault: &Vault, origin: Origin, method: &str, body: &[u8]) -> Call<T> {
@@ -14,9 +19,8 @@ fn once<T: Send + 'static>(vault: &Vault, origin: Origin, method: &str, body: &[
     Call::once(origin, once, |_, at| at.to_string().into_bytes())
 }
 
-#[tokio::test]
-async fn an_id_is_its_callers_own() {
-    let vault = Vault::open("").await;
+async fn an_id_is_its_callers_own(place: Place) {
+    let vault = Vault::open(place, "").await;
     let create_for = async |origin: Origin, body: &[u8]| {
         let command = CreateKey { key: new("workspaces/acme", None), validate_only: false };
         vault.keys.create(command, once(&vault, origin, "CreateProviderKey", body)).await
@@ -40,9 +44,8 @@ async fn an_id_is_its_callers_own() {
     assert_eq!(vault.keys.store.neighbours(&owner, b"").await.unwrap().count, 3);
 }
 
-#[tokio::test]
-async fn an_answer_is_kept_for_a_day_and_its_id_is_free_again_then() {
-    let vault = Vault::open("").await;
+async fn an_answer_is_kept_for_a_day_and_its_id_is_free_again_then(place: Place) {
+    let vault = Vault::open(place, "").await;
     let store = &vault.keys.store;
     let request = Once { id: [1; 32], body: [2; 32] };
     let other = Once { body: [3; 32], ..request.clone() };

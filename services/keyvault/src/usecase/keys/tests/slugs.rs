@@ -6,6 +6,10 @@ use claviger_core::ids::KeySlug;
 use super::*;
 use crate::usecase::keys::draft::slug_of;
 
+both! {
+    a_slug_is_one_of_its_owners_unrevoked_keys,
+}
+
 #[test]
 fn a_made_slug_has_the_form_of_slugs() {
     for length in [1, 59, 60, 61, 62, 63] {
@@ -18,9 +22,8 @@ fn a_made_slug_has_the_form_of_slugs() {
     }
 }
 
-#[tokio::test]
-async fn a_slug_is_one_of_its_owners_unrevoked_keys() {
-    let vault = Vault::open("").await;
+async fn a_slug_is_one_of_its_owners_unrevoked_keys(place: Place) {
+    let vault = Vault::open(place, "").await;
     let mut made = Vec::new();
     for _ in 0..3 {
         made.push(vault.create(new("workspaces/acme", None)).await.key);
