@@ -216,8 +216,16 @@ async fn a_record_that_was_deleted_is_missed(place: Place) {
     let acme = workspace("acme");
     assert!(opened.store.workspace(&acme.id).await.unwrap().is_none());
     put_workspace(&opened.store, &acme).await.unwrap();
+    let beside = async |name: &str| {
+        let owner = owner(name);
+        opened.store.write(|txn| Box::pin(async move { Ok(txn.beside(&owner, b"").await?.workspace.is_some()) })).await
+    };
+    assert!(beside("workspaces/acme").await.unwrap().0);
     opened.raw.change("DELETE FROM workspaces").await;
     assert!(matches!(opened.store.workspace(&acme.id).await, Err(StoreError::Altered("workspaces", _))));
+    assert_eq!(beside("workspaces/acme/users/ann").await.unwrap_err().reason, Reason::WorkspaceAltered);
+    assert!(!beside("workspaces/other").await.unwrap().0);
+    assert!(!beside("platform").await.unwrap().0);
 }
 
 async fn another_key_binds_nothing(place: Place) {

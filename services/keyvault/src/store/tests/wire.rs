@@ -34,12 +34,15 @@ impl Proxy {
         let folder = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(socket(folder.path(), server.get_port())).unwrap();
         let location = Location::Postgres(Box::new(server.clone().socket(folder.path())));
-        let freeze = Arc::new(ArcSwap::default());
+        let freeze = Arc::new(ArcSwap::from_pointee(CancellationToken::new()));
         let cut = Arc::<AtomicBool>::default();
         let thaw = CancellationToken::new();
         let (tokens, thaws, cuts) = (freeze.clone(), thaw.clone(), cut.clone());
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                if tokens.load().is_cancelled() {
+                    continue; // none is let through
+                }
                 let line =
                     Line { frozen: CancellationToken::clone(&tokens.load()), thawed: thaws.clone(), cut: cuts.clone() };
                 match server.get_socket().map(|folder| socket(folder, server.get_port())) {
@@ -60,7 +63,7 @@ impl Proxy {
         self.freeze.swap(Arc::default()).cancel();
     }
 
-    /// What connects from now on is frozen too.
+    /// Nobody else gets through either.
     fn freeze_all(&self) {
         self.freeze.load().cancel();
     }
@@ -178,6 +181,10 @@ async fn what_is_acknowledged_after_a_freeze_lasts() {
     proxy.thaw();
     for (slug, seq) in [("two", 2), ("three", 3), ("four", 4)] {
         assert_eq!(alone(&store, slug).await.unwrap(), (true, seq));
+        // the pool's connections take turns, and so do their parts then
+        let looks = store
+            .write_with(|access| Box::pin(async { Ok(access.look(&owner("workspaces/acme"), b"").await?.is_some()) }));
+        assert!(looks.await.unwrap().0);
     }
     writer.abort();
     let Place::Postgres(schema) = place else { unreachable!() };
