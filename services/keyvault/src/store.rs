@@ -13,6 +13,7 @@ mod event_row;
 mod filter;
 mod inspect;
 mod key_row;
+mod lane;
 mod many;
 mod once;
 mod read;

@@ -21,6 +21,7 @@ use uuid::Uuid;
 use super::bound::{Binder, whole};
 use super::connect::{FIRST, WRITERS, is_busy, together};
 use super::entity::{audit_events, provider_keys};
+use super::lane::Lane;
 use super::read::{self, Beside};
 use super::write::{Next, bound_key, position};
 use super::{StoreError, StoredKey, WriteTxn};
@@ -28,7 +29,7 @@ use crate::audit_file::Head;
 
 /// What a job writes through.
 pub struct Access {
-    pub(super) database: DatabaseConnection,
+    database: DatabaseConnection,
     binder: Arc<Binder>,
     epoch: Uuid,
     /// The end of the chain as it was seen last. The database is never older, unless someone put it back.
@@ -36,6 +37,8 @@ pub struct Access {
     txn: Option<WriteTxn>,
     /// The end of the chain that was reached without a transaction.
     reached: Option<Head>,
+    /// What is done without a transaction is done here, until something goes wrong there.
+    pub(super) lane: Option<Lane>,
 }
 
 impl fmt::Debug for Access {
@@ -46,7 +49,7 @@ impl fmt::Debug for Access {
 
 impl Access {
     pub(super) fn new(database: DatabaseConnection, binder: Arc<Binder>, epoch: Uuid, seen: Head) -> Self {
-        Self { database, binder, epoch, seen, txn: None, reached: None }
+        Self { database, binder, epoch, seen, txn: None, reached: None, lane: None }
     }
 
     /// The transaction, begun if it is not yet.
@@ -76,10 +79,25 @@ impl Access {
         if self.txn.is_some() || self.database.get_database_backend() != DbBackend::Postgres {
             return Ok(None);
         }
-        let look = || read::beside(&self.database, &self.binder, owner, fingerprint);
-        let beside = again_if_dead(look).await?;
+        let mut again = WRITERS;
+        let beside = loop {
+            match self.look_once(owner, fingerprint).await {
+                Err(StoreError::Database(error)) if again > 0 && is_broken(&error) => again -= 1,
+                looked => break looked?,
+            }
+        };
         self.see(beside.head)?;
         Ok(Some(beside))
+    }
+
+    async fn look_once(&mut self, owner: &Owner, fingerprint: &[u8]) -> Result<Beside, StoreError> {
+        let lane = match self.lane.take() {
+            Some(lane) => lane,
+            None => Lane::open(&self.database).await?,
+        };
+        let beside = read::beside(lane.db(), &self.binder, owner, fingerprint).await?;
+        self.lane = Some(lane);
+        Ok(beside)
     }
 
     /// Adds a key with the event that tells of it, at once and for good: a job's last step. If the chain no longer ends
@@ -97,11 +115,15 @@ impl Access {
             backend.build(&added_with_it(next.event)?),
             backend.build(&added_with_it(whole::<_, provider_keys::ActiveModel>(row))?),
         ];
-        match together(&self.database, parts).await {
-            Ok(rows) => self.reached = (rows > 0).then_some(next.head),
-            Err(StoreError::Database(error)) if !is_busy(&error) => return self.has(next.head).await,
-            Err(error) => return Err(error),
+        let Some(lane) = self.lane.take() else { return Ok(false) };
+        let added = together(lane.db(), parts).await;
+        if let Err(StoreError::Database(error)) = &added
+            && !is_busy(error)
+        {
+            return self.has(next.head).await;
         }
+        self.lane = Some(lane);
+        self.reached = (added? > 0).then_some(next.head);
         Ok(self.reached.is_some())
     }
 
@@ -135,9 +157,19 @@ impl Access {
         (self.txn, self.reached) = (None, None);
     }
 
+    /// Gives up all connections, and whatever is under way on them.
+    pub(super) fn connect_anew(&mut self, database: DatabaseConnection) {
+        (self.database, self.lane) = (database, None);
+    }
+
     async fn begin(&mut self) -> Result<WriteTxn, StoreError> {
-        let begin = || WriteTxn::begin(&self.database, self.binder.clone(), self.epoch);
-        let txn = again_if_dead(begin).await?;
+        let mut again = WRITERS;
+        let txn = loop {
+            match WriteTxn::begin(&self.database, self.binder.clone(), self.epoch).await {
+                Err(StoreError::Database(error)) if again > 0 && is_broken(&error) => again -= 1,
+                begun => break begun?,
+            }
+        };
         self.see(txn.head())?;
         Ok(txn)
     }
@@ -151,18 +183,9 @@ impl Access {
     }
 }
 
-/// Each idle connection may have died: then there is another one, and nothing is done yet.
-async fn again_if_dead<T, F>(first: impl Fn() -> F) -> Result<T, StoreError>
-where
-    F: Future<Output = Result<T, StoreError>>,
-{
-    for _ in 0..WRITERS {
-        match first().await {
-            Err(StoreError::Database(error)) if !is_busy(&error) && !matches!(error, DbErr::ConnectionAcquire(_)) => {}
-            done => return done,
-        }
-    }
-    first().await
+/// Whether a connection is of no use. Each idle one may have died: then there is another, and nothing is done yet.
+fn is_broken(error: &DbErr) -> bool {
+    !is_busy(error) && !matches!(error, DbErr::ConnectionAcquire(_))
 }
 
 /// Moves the head from where it was seen, or does nothing.

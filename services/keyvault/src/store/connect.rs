@@ -17,8 +17,8 @@ use super::{Store, StoreError};
 const READERS: u32 = 4;
 /// PostgreSQL's reads wait for the network, SQLite's for the processor.
 const REMOTE_READERS: u32 = 16;
-/// PostgreSQL's connections for writes: one is in use, while sqlx tests the other as it goes back to the pool.
-pub(super) const WRITERS: u32 = 2;
+/// PostgreSQL's connections for writes: a lane, a transaction's, and one that sqlx tests as it goes back to the pool.
+pub(super) const WRITERS: u32 = 3;
 const BUSY: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_millis(10);
 /// What the service asks of a server ends; whoever owns the tables may take longer.

@@ -184,7 +184,7 @@ impl Writer {
     /// A connection that hangs is left to itself: should it go on, it may be in a transaction that nobody knows of.
     async fn connect_anew(&mut self) {
         match writer(&self.location).await {
-            Ok(database) => self.access.database = database,
+            Ok(database) => self.access.connect_anew(database),
             Err(error) => tracing::error!(%error, "the writer has no connection"),
         }
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use claviger_core::position::Position;
 use tokio::sync::Notify;
 
+use super::alone::alone;
 use super::*;
 use crate::store::connect::{WRITERS, begin};
 
@@ -268,14 +269,16 @@ async fn a_lock_is_waited_for_once(place: Place) {
 #[tokio::test]
 async fn connections_that_died_while_they_were_idle_cost_nobody_an_answer() {
     let Opened { store, raw, place: _place, .. } = &Place::postgres().await.open().await;
-    for (slug, alone) in [("one", false), ("two", true)] {
+    assert!(alone(store, "lane").await.unwrap().0);
+    for (slug, is_alone) in [("one", false), ("two", true)] {
         for pid in own_connections(store).await {
             assert_eq!(raw.column::<bool>(&format!("SELECT pg_terminate_backend({pid}, 5000)")).await, [true]);
         }
-        if alone {
-            assert!(super::alone::alone(store, slug).await.unwrap().0);
+        if is_alone {
+            assert!(alone(store, slug).await.unwrap().0);
         } else {
             store_and(store, slug, || Ok(())).await.unwrap().unwrap();
+            assert!(alone(store, "another-lane").await.unwrap().0);
         }
     }
 }
@@ -284,14 +287,22 @@ async fn connections_that_died_while_they_were_idle_cost_nobody_an_answer() {
 async fn own_connections(store: &Store) -> HashSet<i32> {
     let mut found = HashSet::new();
     while found.len() < WRITERS as usize {
-        let job = store.write(|txn| {
+        let job = store.write_with(|access| {
             Box::pin(async move {
-                let own = Statement::from_string(txn.db().get_database_backend(), "SELECT pg_backend_pid()");
-                let row = txn.db().query_one_raw(own).await.unwrap().unwrap();
-                Ok(row.try_get_by_index::<i32>(0).unwrap())
+                let mut pids = Vec::new();
+                if let Some(lane) = &access.lane {
+                    pids.push(pid(lane.db()).await);
+                }
+                pids.push(pid(access.hold().await?.db()).await);
+                Ok(pids)
             })
         });
-        found.insert(job.await.unwrap().0);
+        found.extend(job.await.unwrap().0);
     }
     found
+}
+
+async fn pid(db: &impl ConnectionTrait) -> i32 {
+    let own = Statement::from_string(db.get_database_backend(), "SELECT pg_backend_pid()");
+    db.query_one_raw(own).await.unwrap().unwrap().try_get_by_index(0).unwrap()
 }

@@ -133,7 +133,7 @@ async fn a_server_that_is_gone_without_a_word_is_connected_to_anew() {
             assert_eq!(fault.reason, Reason::StorageUnavailable, "{perhaps}");
             lost += 1;
         }
-        store_and(&store, surely, || Ok(())).await.unwrap().unwrap();
+        assert!(alone(&store, surely).await.unwrap().0);
     }
     assert!(lost > 0, "nothing was frozen");
     let Place::Postgres(schema) = place else { unreachable!() };
