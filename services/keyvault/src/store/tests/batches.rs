@@ -54,10 +54,9 @@ async fn batch<const N: usize>(store: &Store, jobs: [fn(&Store) -> Answer; N]) -
 }
 
 /// Stores the key of a slug and then does what a test wants.
-pub(super) fn store_and(store: &Store, slug: &'static str, then: fn() -> Result<(), Fault>) -> Answer {
-    let store = store.clone();
+pub(super) fn store_and(store: &Store, slug: &str, then: fn() -> Result<(), Fault>) -> Answer {
+    let (store, mut stored) = (store.clone(), key("workspaces/acme", slug));
     tokio::spawn(async move {
-        let mut stored = key("workspaces/acme", slug);
         let job = store.write(move |txn| {
             Box::pin(async move {
                 let created = of_key(&stored, Action::KeyCreated);

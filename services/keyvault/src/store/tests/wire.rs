@@ -124,20 +124,31 @@ async fn a_server_that_is_gone_without_a_word_is_connected_to_anew() {
     let (store, mut writer) = opened.unwrap().into_store(binding_key());
     writer.patience = Duration::from_millis(500);
     let _writer = spawn(writer);
-    let mut lost = 0;
-    // more often than the writer's pool has connections
-    for (perhaps, surely) in [("one", "two"), ("three", "four"), ("five", "six"), ("seven", "eight")] {
-        tokio::time::sleep(Duration::from_millis(100)).await; // the connection is back in the pool, or it opens another
+    let mut there = 0;
+    for round in 0..4 {
+        tokio::time::sleep(Duration::from_millis(100)).await; // what was used is back in the pool
         proxy.freeze();
-        if let Err(fault) = store_and(&store, perhaps, || Ok(())).await.unwrap() {
-            assert_eq!(fault.reason, Reason::StorageUnavailable, "{perhaps}");
-            lost += 1;
+        let mut attempt = round; // a transaction is frozen first, or what is done without
+        while add(&store, attempt % 2 == 0).await {
+            (attempt, there) = (attempt + 1, there + 1);
+            assert!(attempt < 10, "nothing was frozen");
         }
-        assert!(alone(&store, surely).await.unwrap().0);
+        assert!(add(&store, true).await && add(&store, false).await, "round {round}");
+        there += 2;
     }
-    assert!(lost > 0, "nothing was frozen");
     let Place::Postgres(schema) = place else { unreachable!() };
-    assert_eq!(schema.number("SELECT count(*) FROM provider_keys").await.unwrap(), 8 - lost);
+    assert_eq!(schema.number("SELECT count(*) FROM provider_keys").await.unwrap(), there);
+}
+
+/// Whether a key was added, by a transaction or without.
+async fn add(store: &Store, by_transaction: bool) -> bool {
+    let slug = format!("key-{}", Uuid::now_v7().simple());
+    let done = if by_transaction {
+        store_and(store, &slug, || Ok(())).await.unwrap().map(drop)
+    } else {
+        alone(store, &slug).await.map(|(done, _)| assert!(done))
+    };
+    done.inspect_err(|fault| assert_eq!(fault.reason, Reason::StorageUnavailable)).is_ok()
 }
 
 /// The connection breaks after a key was added without a transaction, before the answer: the log tells, nobody is told
