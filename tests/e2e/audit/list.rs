@@ -39,6 +39,22 @@ async fn events_are_listed_newest_first_by_tenant_filter_and_page() {
             assert_eq!(list(&stage, &request("workspaces/-", filter)).await.unwrap().0.len(), found, "{filter}");
         }
         assert_pages(&stage, &all).await;
+        assert_origin(&stage, all[0].seq).await;
+    }
+}
+
+/// Each field of an event's origin finds the event by its own column, and by no other's.
+async fn assert_origin(stage: &Stage, seq: u64) {
+    let fields = ["actor", "on_behalf_of", "request_id", "trace_id"];
+    let set = fields.map(|field| format!("{field} = '{field}-1'")).join(", ");
+    stage.unguard().await;
+    stage.alter(&format!("UPDATE audit_events SET {set} WHERE seq = {seq}")).await;
+    for field in fields {
+        for value in fields {
+            let filter = format!("{field} = \"{value}-1\"");
+            let found = list(stage, &request("workspaces/-", &filter)).await.unwrap().0;
+            assert_eq!(found.len(), usize::from(field == value), "{filter}");
+        }
     }
 }
 

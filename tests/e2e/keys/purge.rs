@@ -1,12 +1,13 @@
 //! What is purged is gone for good.
 
 use claviger_proto::keyvault_v1::provider_key::State;
-use claviger_proto::keyvault_v1::{ProviderKey, PurgeProviderKeyRequest};
+use claviger_proto::keyvault_v1::{DeleteWorkspaceRequest, ProviderKey, PurgeProviderKeyRequest};
 use claviger_tests::{Fleet, key, reason};
 use serde_json::json;
 use tonic::Status;
 
 use super::{ACME, events, lasting, seq, shown, slugged, tamper};
+use crate::audit::stage::Stage;
 use crate::database::Database;
 
 async fn purge(fleet: &Fleet, name: &str) -> Result<ProviderKey, Status> {
@@ -66,4 +67,29 @@ async fn a_row_that_was_made_to_look_revoked_is_not_purged() {
     assert_eq!(reason(&purge(&fleet, &stored.name).await.unwrap_err()), "KEY_ALTERED");
     fleet.revoke(&stored.name).await.unwrap();
     assert_eq!(purge(&fleet, &stored.name).await.unwrap().state(), State::Purged);
+}
+
+/// What the vault itself destroys, on both databases: the row is left, and nothing that a secret could be had from.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_to_have_a_secret_from_is_left_of_a_purged_key_and_a_deleted_workspace() {
+    for stage in Stage::both().await {
+        let fleet = &stage.fleet;
+        let first = fleet.create(ACME, "anthropic", &key("good")).await.unwrap();
+        fleet.create(ACME, "anthropic", &key("good")).await.unwrap();
+        let left = async || {
+            let of = ["sealed", "fingerprint"].map(|column| {
+                format!("SELECT COUNT(*) FROM provider_keys WHERE tenant = '{ACME}' AND LENGTH({column}) > 0")
+            });
+            let wrapped = stage.number(&format!("SELECT COUNT(*) FROM workspace_keys WHERE tenant = '{ACME}'")).await;
+            (stage.number(&of[0]).await, stage.number(&of[1]).await, wrapped)
+        };
+        assert_eq!(left().await, (2, 2, 1));
+        fleet.revoke(&first.name).await.unwrap();
+        purge(fleet, &first.name).await.unwrap();
+        assert_eq!(left().await, (1, 1, 1));
+        let deletion = DeleteWorkspaceRequest { name: ACME.into(), ..Default::default() };
+        fleet.workspaces().delete_workspace(deletion).await.unwrap();
+        assert_eq!(left().await, (0, 0, 0));
+        assert_eq!(stage.number("SELECT COUNT(*) FROM provider_keys").await, 2, "the rows are for audit");
+    }
 }

@@ -1,6 +1,8 @@
 //! What the service's role may do on the server: no more than it needs, and to the audit log nothing but to add.
 
+use claviger_proto::keyvault_v1 as kv;
 use claviger_proto::keyvault_v1::key_vault_client::KeyVaultClient;
+use claviger_proto::keyvault_v1::master_keys_client::MasterKeysClient;
 use claviger_proto::keyvault_v1::workspaces_client::WorkspacesClient;
 use claviger_proto::keyvault_v1::{
     CreateWorkspaceRequest, ListProviderKeysRequest, RevokeProviderKeyRequest, TestProviderKeyRequest,
@@ -8,6 +10,7 @@ use claviger_proto::keyvault_v1::{
 use claviger_tests::fleet::{create_request, environment, vault_environment};
 use claviger_tests::{Fleet, Options, key, postgres};
 use sea_orm::{ConnectionTrait, Database};
+use tonic::transport::Channel;
 use uuid::Uuid;
 
 use crate::mtls::secured::{RUNTIME, Secured};
@@ -104,7 +107,71 @@ async fn use_all_of_it(secured: &Secured) {
     vault.test_provider_key(TestProviderKeyRequest { name: name.clone(), ..Default::default() }).await.unwrap();
     let list = ListProviderKeysRequest { parent: "workspaces/acme".into(), ..Default::default() };
     assert_eq!(vault.list_provider_keys(list).await.unwrap().into_inner().provider_keys.len(), 1);
+    change_all_of_it(&mut vault, &mut workspaces).await;
+    rotate(&mut MasterKeysClient::new(secured.channel_as(&secured.vault, &[RUNTIME]))).await;
     vault.revoke_provider_key(RevokeProviderKeyRequest { name, ..Default::default() }).await.unwrap();
+    let doomed = CreateWorkspaceRequest {
+        workspace_id: "doomed".into(),
+        workspace: Some(Default::default()),
+        ..Default::default()
+    };
+    workspaces.create_workspace(doomed).await.unwrap();
+    vault.create_provider_key(create_request("workspaces/doomed", "anthropic", &key("good"))).await.unwrap();
+    let deletion = kv::DeleteWorkspaceRequest { name: "workspaces/doomed".into(), ..Default::default() };
+    assert_eq!(workspaces.delete_workspace(deletion).await.unwrap().into_inner().purged_key_count, 1);
+}
+
+/// Each kind of row is changed and, where that can be, deleted.
+async fn change_all_of_it(vault: &mut KeyVaultClient<Channel>, workspaces: &mut WorkspacesClient<Channel>) {
+    let stored = vault.create_provider_key(create_request("workspaces/acme", "anthropic", &key("good"))).await.unwrap();
+    let stored = stored.into_inner();
+    let name = stored.name.clone();
+    let update = kv::UpdateProviderKeyRequest {
+        provider_key: Some(kv::ProviderKey { label: "other".into(), ..stored }),
+        update_mask: Some(claviger_proto::FieldMask { paths: vec!["label".into()] }),
+        ..Default::default()
+    };
+    vault.update_provider_key(update).await.unwrap();
+    let secret = create_request("", "anthropic", &key("good")).secret;
+    let replace = kv::ReplaceProviderKeySecretRequest { name: name.clone(), secret, ..Default::default() };
+    vault.replace_provider_key_secret(replace).await.unwrap();
+
+    let route = "workspaces/acme/agents/a/route".to_owned();
+    let agent_route = kv::AgentRoute { name: route.clone(), mode: kv::AgentMode::Metered.into(), ..Default::default() };
+    for _ in 0..2 {
+        let set = kv::SetAgentRouteRequest { agent_route: Some(agent_route.clone()), ..Default::default() };
+        workspaces.set_agent_route(set).await.unwrap();
+    }
+    workspaces.delete_agent_route(kv::DeleteAgentRouteRequest { name: route, ..Default::default() }).await.unwrap();
+    let binding = "workspaces/acme/sessions/s/binding".to_owned();
+    let session_binding =
+        kv::SessionBinding { name: binding.clone(), key_slug: "anthropic".into(), ..Default::default() };
+    for _ in 0..2 {
+        let bind = kv::BindSessionRequest { session_binding: Some(session_binding.clone()), ..Default::default() };
+        workspaces.bind_session(bind).await.unwrap();
+    }
+    workspaces.unbind_session(kv::UnbindSessionRequest { name: binding, ..Default::default() }).await.unwrap();
+    let workspace = kv::Workspace { name: "workspaces/acme".into(), plan: "pro".into(), ..Default::default() };
+    let update = kv::UpdateWorkspaceRequest {
+        workspace: Some(workspace),
+        update_mask: Some(claviger_proto::FieldMask { paths: vec!["plan".into()] }),
+        ..Default::default()
+    };
+    workspaces.update_workspace(update).await.unwrap();
+
+    vault.revoke_provider_key(RevokeProviderKeyRequest { name: name.clone(), ..Default::default() }).await.unwrap();
+    vault.purge_provider_key(kv::PurgeProviderKeyRequest { name, ..Default::default() }).await.unwrap();
+}
+
+/// New workspace keys, their records sealed anew, the old ones destroyed.
+async fn rotate(master_keys: &mut MasterKeysClient<Channel>) {
+    let request = kv::RewrapKeysRequest { reseal_made_before: Some(std::time::SystemTime::now().into()) };
+    let mut progress = master_keys.rewrap_keys(request).await.unwrap().into_inner();
+    let mut last = kv::RewrapKeysResponse::default();
+    while let Some(message) = progress.message().await.unwrap() {
+        last = message;
+    }
+    assert!(last.done && last.resealed_records > 0, "{last:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -255,11 +255,17 @@ pub(super) fn rewrap_request(reseal: bool) -> RewrapKeysRequest {
 
 /// Calls RewrapKeys to its end: the last message.
 pub(super) async fn rewrap(vault: &Process, reseal: bool) -> Result<RewrapKeysResponse, Status> {
-    let mut stream = client(vault).rewrap_keys(rewrap_request(reseal)).await?.into_inner();
-    let mut last = RewrapKeysResponse::default();
-    while let Some(message) = stream.message().await? {
-        last = message;
-    }
+    let last = rewrapped(vault, reseal).await?.pop().unwrap();
     assert!(last.done);
     Ok(last)
+}
+
+/// Calls RewrapKeys to its end: all messages.
+pub(super) async fn rewrapped(vault: &Process, reseal: bool) -> Result<Vec<RewrapKeysResponse>, Status> {
+    let mut stream = client(vault).rewrap_keys(rewrap_request(reseal)).await?.into_inner();
+    let mut told = Vec::new();
+    while let Some(message) = stream.message().await? {
+        told.push(message);
+    }
+    Ok(told)
 }

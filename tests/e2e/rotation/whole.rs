@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use claviger_proto::keyvault_v1::{ListProviderKeysRequest, MasterKey, ProviderKey, Verification, master_key};
+use claviger_proto::keyvault_v1::{
+    ListProviderKeysRequest, MasterKey, ProviderKey, RewrapKeysResponse, Verification, master_key,
+};
 use claviger_tests::fleet::{create_request, resolve_request};
 use claviger_tests::{Fleet, key};
 
-use super::place::{list, rewrap, until_primary};
+use super::place::{list, rewrap, rewrapped, until_primary};
 use super::{Kind, Place};
 
 const DUPLICATE: &str = "another key of this workspace has the same secret";
@@ -176,4 +178,35 @@ impl Before {
 
 fn first_page() -> ListProviderKeysRequest {
     ListProviderKeysRequest { parent: "workspaces/a".into(), page_size: 1, ..Default::default() }
+}
+
+/// More workspaces than one write takes.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_keys_are_rewrapped_some_at_a_time_and_each_time_is_told() {
+    const WORKSPACES: u64 = 300;
+    const AT_ONCE: u64 = 256;
+    let place = Place::new(Kind::Sqlite).await;
+    let fleet = place.fleet().await;
+    let create = async |n: u64| fleet.create(&format!("workspaces/w{n}"), "anthropic", &key("good")).await.unwrap();
+    futures::future::join_all((0..WORKSPACES).map(create)).await;
+    let (new, old) = place.rotate_file();
+    until_primary(&fleet.vault, &new).await;
+
+    let told = rewrapped(&fleet.vault, true).await.unwrap();
+    let steps = |count: fn(&RewrapKeysResponse) -> i64| {
+        let counts: Vec<_> = std::iter::once(0).chain(told.iter().map(count)).collect();
+        counts.windows(2).map(|pair| u64::try_from(pair[1] - pair[0]).unwrap()).collect::<Vec<_>>()
+    };
+    for (done, all) in
+        [(steps(|told| told.rewrapped_keys), WORKSPACES + 4), (steps(|told| told.resealed_records), WORKSPACES)]
+    {
+        assert!(
+            done.iter().all(|step| *step <= AT_ONCE) && done.iter().filter(|step| **step > 0).count() > 1,
+            "{done:?}"
+        );
+        assert_eq!(done.iter().sum::<u64>(), all);
+    }
+    let last = told.last().unwrap();
+    assert_eq!((last.done, last.remaining_keys, last.remaining_records), (true, 0, 0));
+    assert_eq!(place.rows_under(&old).await, 0);
 }

@@ -162,3 +162,23 @@ async fn an_altered_record_rules_nothing_and_can_be_ended() {
     assert_eq!(reason(&get(&fleet, "acme").await.unwrap_err()), "WORKSPACE_NOT_FOUND");
     fleet.make_workspace("acme", kv::Workspace::default()).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_is_no_longer_allowed_is_not_resolved_whoever_pays() {
+    let fleet = Fleet::start().await.unwrap();
+    for owner in ["workspaces/acme", "platform"] {
+        let slug = owner.rsplit('/').next().unwrap();
+        let mut request = create_request(owner, "anthropic", &key("good"));
+        request.provider_key.as_mut().unwrap().key_slug = slug.into();
+        fleet.store(request).await.unwrap();
+    }
+    let unpinned = ResolveKeyRequest { provider: "anthropic".into(), ..resolve_request("workspaces/acme") };
+    let pinned = ResolveKeyRequest { key_slug: "acme".into(), ..resolve_request("workspaces/acme") };
+    for ask in [&unpinned, &pinned] {
+        assert_eq!(fleet.resolve(ask.clone()).await.unwrap().source(), Source::WorkspaceKey);
+    }
+    let openai = kv::Workspace { allowed_providers: vec!["openai".into()], ..Default::default() };
+    update(&fleet, change("acme", &["allowed_providers"], openai)).await.unwrap();
+    assert_eq!(reason(&fleet.resolve(pinned).await.unwrap_err()), "PROVIDER_NOT_ALLOWED");
+    assert_eq!(reason(&fleet.resolve(unpinned).await.unwrap_err()), "NO_ELIGIBLE_KEY");
+}

@@ -36,7 +36,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Starts the writer, and the tasks that write or end with it.
 pub(super) fn spawn(supervisor: &Supervisor, store: &Store, writer: Writer, refusals: Arc<Refusals>, live: LiveTests) {
     let (stop_writing, written) = (CancellationToken::new(), CancellationToken::new());
-    let refused = record(store.clone(), refusals, supervisor.background());
+    let refused = record(store.clone(), refusals, MINUTE, supervisor.background());
     let last = async { tokio::join!(refused, live.ended()).0 };
     supervisor.spawn("refused callers", before(stop_writing.clone(), last));
     let (writer, passed) = telling(writer);
@@ -51,12 +51,17 @@ async fn before<T>(end: CancellationToken, task: impl Future<Output = T>) -> T {
     task.await
 }
 
-/// Records refused callers once a minute, and what is left at shutdown. What the database does not take now, waits:
+/// Records refused callers after each pause, and what is left at shutdown. What the database does not take now, waits:
 /// meanwhile the counter keeps the rest, in bounded memory.
-async fn record(store: Store, refusals: Arc<Refusals>, stop: CancellationToken) -> Result<(), Infallible> {
+async fn record(
+    store: Store,
+    refusals: Arc<Refusals>,
+    pause: Duration,
+    stop: CancellationToken,
+) -> Result<(), Infallible> {
     let mut waiting = Vec::new();
     loop {
-        let pause = if waiting.is_empty() { MINUTE } else { RETRY };
+        let pause = if waiting.is_empty() { pause } else { RETRY };
         if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
             break;
         }
@@ -199,11 +204,27 @@ mod tests {
         refusals.count(OffsetDateTime::now_utc(), None, Reason::CallerUnknown);
 
         let (stop, stop_writing) = (CancellationToken::new(), CancellationToken::new());
-        let recording = before(stop_writing.clone(), record(store.clone(), refusals, stop.clone()));
+        let recording = before(stop_writing.clone(), record(store.clone(), refusals, MINUTE, stop.clone()));
         stop.cancel();
         let (_, writing) = tokio::join!(recording, writer.run(stop_writing));
         writing.unwrap();
         assert_eq!(store.audit_head().await.unwrap().seq, 1);
+    }
+
+    #[tokio::test]
+    async fn a_minute_that_is_over_is_recorded_while_the_vault_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, writer, _) = open(&folder.path().join("keyvault.db")).await;
+        tokio::spawn(writer.run(CancellationToken::new()));
+        let refusals = Arc::new(Refusals::default());
+        refusals.count(OffsetDateTime::now_utc() - MINUTE, None, Reason::CallerUnknown);
+        tokio::spawn(record(store.clone(), refusals, Duration::from_millis(20), CancellationToken::new()));
+        let recorded = async {
+            while store.audit_head().await.unwrap().seq == 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), recorded).await.unwrap();
     }
 
     #[test]

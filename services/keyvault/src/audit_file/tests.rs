@@ -16,6 +16,23 @@ use super::*;
 const EPOCH: Uuid = Uuid::from_u128(0x0191_f3a0_5c1e_7b52_9d4e_2f6a_8c01_b7e3);
 const START: Head = Head { seq: 0, hash: GENESIS };
 
+/// Whoever verifies shares no hashing with whoever writes, but the documented format.
+#[test]
+fn the_verifier_shares_no_hashing_with_the_writer() {
+    let own = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/audit_file");
+    let files = std::fs::read_dir(&own).unwrap().map(|file| file.unwrap().path());
+    let files: Vec<_> = files.filter(|path| path.is_file() && !path.ends_with("tests.rs")).collect();
+    assert!(files.len() >= 7, "{files:?}");
+    for file in files.into_iter().chain([own.with_extension("rs")]) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let foreign = text.lines().find(|line| {
+            let others = line.match_indices("crate::").any(|(at, _)| !line[at..].starts_with("crate::audit_file"));
+            others || line.contains("claviger_crypto")
+        });
+        assert_eq!(foreign, None, "{}", file.display());
+    }
+}
+
 /// An event of one's own, right after another.
 fn event(after: Head, tenant: &str, details: &str) -> ExportedEvent<'static> {
     let seq = after.seq + 1;

@@ -249,3 +249,32 @@ pub(super) fn open(
 ) -> Result<zeroize::Zeroizing<Vec<u8>>, OpenError> {
     key.open(version, &Binding::of(&stored.key).context(), &stored.sealed)
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::store::tests::Place;
+    use crate::store::{Location, Prepared};
+
+    async fn custody(location: &Location) -> Custody {
+        let keyring = Keyring::generate("2026-11-21T00:00:00Z").unwrap();
+        let database = Database::open(location, Prepared::ByItself, |_| Ok::<_, CustodyError>(())).await.unwrap();
+        Custody::load(keyring, &database, OffsetDateTime::UNIX_EPOCH).await.unwrap().0
+    }
+
+    /// A digest alone could be tried out by whoever has the database.
+    #[tokio::test]
+    async fn what_is_kept_of_a_secret_and_of_a_request_is_keyed() {
+        let (one, other) = (Place::sqlite(), Place::sqlite());
+        let (one, other) = (custody(&one.location()).await, custody(&other.location()).await);
+        let secret = Secret::ApiKey("sk-ant-api03-0123456789".into());
+        assert_ne!(one.fingerprint(&secret).unwrap(), other.fingerprint(&secret).unwrap());
+        assert_eq!(one.fingerprint(&secret).unwrap(), one.fingerprint(&secret).unwrap());
+        let once = |custody: &Custody| custody.once(&Origin::vault(), "retry-1", "CreateProviderKey", b"body");
+        assert_ne!(once(&one).id, once(&other).id);
+        assert_ne!(once(&one).body, once(&other).body);
+        assert_eq!(once(&one).id, once(&one).id);
+    }
+}

@@ -1,12 +1,12 @@
 //! What a REST caller writes into a URL ends up in the logs of proxies: no secret may go there.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use protox::prost_reflect::{
     DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor,
 };
+
+use super::{methods, pool};
 
 /// What may stand behind a URL's question mark.
 const QUERY: [&str; 8] =
@@ -48,18 +48,6 @@ fn secrets_are_known_by_their_marks() {
         "RevokeLeakedSecretRequest.secret",
     ];
     assert_eq!(held, expected.map(|name| format!("claviger.keyvault.v1.{name}")).into());
-}
-
-fn pool() -> DescriptorPool {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
-    let folders = ["claviger/keyvault/v1", "claviger/routing/v1"].map(|folder| root.join(folder));
-    let files = folders.iter().flat_map(|folder| std::fs::read_dir(folder).unwrap());
-    let files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
-    protox::Compiler::new([&root]).unwrap().include_imports(true).open_files(files).unwrap().descriptor_pool()
-}
-
-fn methods(pool: &DescriptorPool) -> Vec<MethodDescriptor> {
-    pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()).collect()
 }
 
 /// A method's HTTP bindings.
