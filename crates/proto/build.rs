@@ -7,7 +7,7 @@ use std::{env, fs};
 use prost::Message;
 
 /// Messages that carry a secret or its seal. Their `Debug` is written by hand, in `src/redacted.rs`.
-const NO_DEBUG: [&str; 12] = [
+const NO_DEBUG: [&str; 14] = [
     "claviger.keyvault.v1.Secret",
     "claviger.keyvault.v1.Secret.kind",
     "claviger.keyvault.v1.CreateProviderKeyRequest",
@@ -17,9 +17,11 @@ const NO_DEBUG: [&str; 12] = [
     "claviger.keyvault.v1.FirstKey",
     "claviger.keyvault.v1.CreateWorkspaceRequest",
     "claviger.keyvault.v1.SealedKey",
+    "claviger.keyvault.v1.Welcome",
     "claviger.routing.v1.Credential",
     "claviger.routing.v1.Header",
     "claviger.routing.v1.QueryParameter",
+    "claviger.routing.v1.HttpFacts",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -6,6 +6,8 @@ use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{big_integer, binary, boolean, integer, string, text};
 use sea_orm_migration::sea_orm::DbBackend;
 
+use crate::index;
+
 /// The first schema.
 #[derive(Debug, DeriveMigrationName)]
 pub(crate) struct Migration;
@@ -276,12 +278,4 @@ fn request_ids() -> TableCreateStatement {
         .col(big_integer("expire_time"))
         .col(binary("mac"))
         .to_owned()
-}
-
-fn index(name: &'static str, table: &'static str, columns: &[&'static str]) -> IndexCreateStatement {
-    let mut index = Index::create().name(name).table(table).to_owned();
-    for column in columns {
-        index.col(*column);
-    }
-    index
 }

@@ -121,7 +121,7 @@ impl Inside {
         let subscription = self.feed.subscribe(&handshake.public_key()).unwrap();
         let binding = session_binding(subscription.session, subscription.epoch);
         let opener = handshake.accept(&subscription.encapsulated_key, &binding).unwrap();
-        let loaded = subscription.load(&Tenant::parse(tenant).unwrap()).await.unwrap();
+        let loaded = subscription.load(&Tenant::parse(tenant).unwrap().into()).await.unwrap();
         let open = |sealed: claviger_keyvault::usecase::feed::Sealed| {
             let key = sealed.key;
             assert_eq!(sealed.unreadable, sealed.secret.is_empty(), "{}", key.name);

@@ -3,8 +3,9 @@
 use claviger_core::reason::Reason;
 use claviger_proto::keyvault_v1::key_feed_client::KeyFeedClient;
 use claviger_proto::keyvault_v1::{
-    CreateWorkspaceRequest, GetProviderRequest, GetWorkspaceRequest, LoadTenant, ProviderKey, PurgeProviderKeyRequest,
-    StartProviderOAuthRequest, SubscribeRequest, Verification, Workspace, secret, subscribe_request,
+    CreateWorkspaceRequest, GetProviderRequest, GetWorkspaceRequest, LoadTenant, Outcome, ProviderKey,
+    PurgeProviderKeyRequest, StartProviderOAuthRequest, SubscribeRequest, Verification, Workspace, secret,
+    subscribe_request,
 };
 use claviger_proto::routing_v1::ResolveKeyRequest;
 use claviger_proto::status::code;
@@ -18,6 +19,8 @@ use tonic_health::pb::health_client::HealthClient;
 
 use crate::flow::{edit, service_account, with_secret};
 use crate::mtls::secured::{RUNTIME, Secured};
+use crate::routing::report;
+use crate::usage::feed::FakeRouting;
 use crate::workspaces;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -77,9 +80,16 @@ async fn provoke(reason: Reason, fleet: &Fleet) -> Status {
         Reason::ModelNotAllowed => mismatch(fleet, ResolveKeyRequest { model: "other".into(), ..pin("one") }).await,
         Reason::NeedUnspecified => fleet.resolve(resolve_request("workspaces/nothing")).await.unwrap_err(),
         Reason::NoEligibleKey => no_eligible_key(fleet).await,
+        Reason::AllKeysCooling => crate::routing::all_cooling(fleet).await,
+        Reason::ResolutionInvalid => report(fleet, "made-up", Outcome::Ok).await.unwrap_err(),
+        Reason::ResolutionExpired => {
+            let earlier = crate::routing::resolved_earlier(fleet, time::Duration::minutes(61)).await;
+            report(fleet, &earlier, Outcome::Ok).await.unwrap_err()
+        }
         Reason::VaultUnavailable => vault_unavailable().await,
         Reason::VaultRewound => vault_rewound(fleet).await,
         Reason::HandshakeFailed => handshake_failed(fleet).await,
+        Reason::JournalGap => journal_gap(fleet).await,
         Reason::PayloadTooLarge => get_provider(fleet, &"x".repeat(70 * 1024)).await,
         Reason::MalformedRequest => raw_call(fleet, "GetProviderKey", &[], b"\xff").await,
         Reason::MethodNotFound => raw_call(fleet, "RentProviderKey", &[], b"").await,
@@ -273,6 +283,11 @@ async fn handshake_failed(fleet: &Fleet) -> Status {
     let first = SubscribeRequest { message: Some(subscribe_request::Message::LoadTenant(load)) };
     let mut client = KeyFeedClient::new(endpoint.connect_lazy());
     client.subscribe(tokio_stream::iter([first])).await.unwrap_err()
+}
+
+async fn journal_gap(fleet: &Fleet) -> Status {
+    let mut routing = FakeRouting::subscribe(&fleet.vault, uuid::Uuid::now_v7()).await;
+    routing.tell(2, vec![Default::default()]).await.unwrap_err()
 }
 
 async fn raw_call(fleet: &Fleet, method: &str, headers: &[(&str, &str)], body: &[u8]) -> Status {

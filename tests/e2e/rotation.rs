@@ -2,6 +2,7 @@
 
 mod bench;
 mod check;
+mod ids;
 mod killed;
 mod load;
 mod place;
@@ -9,4 +10,5 @@ mod refused;
 mod start;
 mod whole;
 
+pub(crate) use ids::handed_out;
 use place::{Kind, Place};

@@ -61,7 +61,7 @@ async fn delete(fleet: &Fleet, id: &str) -> Result<kv::DeleteWorkspaceResponse, 
 }
 
 /// An agent's order to use a provider's own keys.
-fn byok(workspace: &str, agent: &str, provider: &str, slug: &str) -> kv::SetAgentRouteRequest {
+pub(crate) fn byok(workspace: &str, agent: &str, provider: &str, slug: &str) -> kv::SetAgentRouteRequest {
     let route = kv::AgentRoute {
         name: format!("workspaces/{workspace}/agents/{agent}/route"),
         mode: kv::AgentMode::Byok.into(),
@@ -72,7 +72,7 @@ fn byok(workspace: &str, agent: &str, provider: &str, slug: &str) -> kv::SetAgen
     kv::SetAgentRouteRequest { agent_route: Some(route), ..Default::default() }
 }
 
-async fn set_route(fleet: &Fleet, request: kv::SetAgentRouteRequest) -> Result<kv::AgentRoute, Status> {
+pub(crate) async fn set_route(fleet: &Fleet, request: kv::SetAgentRouteRequest) -> Result<kv::AgentRoute, Status> {
     Ok(fleet.workspaces().set_agent_route(request).await?.into_inner())
 }
 
@@ -81,7 +81,7 @@ pub(crate) async fn route(fleet: &Fleet, workspace: &str, agent: &str) -> Result
     Ok(fleet.workspaces().get_agent_route(request).await?.into_inner())
 }
 
-fn route_deletion(workspace: &str, agent: &str) -> kv::DeleteAgentRouteRequest {
+pub(crate) fn route_deletion(workspace: &str, agent: &str) -> kv::DeleteAgentRouteRequest {
     let name = format!("workspaces/{workspace}/agents/{agent}/route");
     kv::DeleteAgentRouteRequest { name, ..Default::default() }
 }

@@ -71,7 +71,7 @@ impl World {
         let subscription = self.feed.subscribe(&handshake.public_key()).unwrap();
         let binding = session_binding(subscription.session, subscription.epoch);
         let opener = handshake.accept(&subscription.encapsulated_key, &binding).unwrap();
-        let loaded = match subscription.load(&tenant).await {
+        let loaded = match subscription.load(&tenant.clone().into()).await {
             Ok(loaded) => loaded,
             Err(fault) if fault.reason.as_str() == "WORKSPACE_NOT_FOUND" => return None,
             Err(fault) => panic!("{fault:?}"),

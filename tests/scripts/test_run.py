@@ -109,6 +109,7 @@ def masked(text, provider):
         (re.escape(provider), "https://api.anthropic.com"),
         (re.escape(KEY), "sk-ant-a…"),
         (rf'"lastFour": "{KEY[-4:]}"', '"lastFour": "…"'),
+        (r'"resolutionId": "[^"]+"', '"resolutionId": "AQ…"'),
         (r"[0-9a-f]{32}\.[0-9a-f]+", "…"),
         (r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", "01a1…"),
         (r"20\d\d-\d\d-\d\dT[0-9:.]+Z", "2026-…Z"),

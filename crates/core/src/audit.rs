@@ -52,6 +52,8 @@ words! {
         KeySecretReplaced = "key.secret_replaced",
         /// A stored key was tested live.
         KeyTested = "key.tested",
+        /// Callers reported again and again that a key is rejected whose provider cannot be asked.
+        KeyRejected = "key.rejected",
         /// A key was revoked.
         KeyRevoked = "key.revoked",
         /// A revoked key's ciphertext was destroyed.
@@ -110,6 +112,8 @@ words! {
         Reason = "reason",
         /// How many.
         Count = "count",
+        /// What made the vault act by itself: `report`.
+        Cause = "cause",
         /// The minute that was counted, in RFC 3339.
         Minute = "minute",
         /// The address of a peer that was refused.

@@ -9,13 +9,17 @@ pub mod egress;
 pub mod error;
 pub mod key_format;
 pub mod kinds;
+pub mod price;
 pub mod provider;
+pub mod reset;
 pub mod rule;
 pub mod service_account;
 
 mod document;
 mod load;
+mod load_resets;
 mod load_rules;
+mod reset_form;
 
 use std::collections::HashMap;
 
@@ -25,11 +29,14 @@ pub use egress::{EgressAllow, EgressError, check_host, is_public_address};
 pub use error::{CatalogError, Problem};
 pub use key_format::{KeyFormatError, KeyWarning};
 pub use kinds::{AuthType, Category};
+pub use price::{Charge, Credits, Fees, Metered, Price};
 pub use provider::{CredentialHeader, LiveTest, Provider, TestRequest};
+pub use reset::{AnswerFacts, Reset};
 pub use service_account::ServiceAccount;
 
-use crate::ids::ProviderId;
+use crate::ids::{ModelId, ProviderId};
 use document::Document;
+use reset::ResetSource;
 use rule::Rule;
 
 const BUILTIN: &str = include_str!("../data/providers.toml");
@@ -43,9 +50,28 @@ pub struct Catalog {
     index: HashMap<String, usize>,
     /// For the answers of any provider, after its own rules.
     rules: Vec<Rule>,
+    /// Of the answers of any provider, after its own.
+    resets: Vec<ResetSource>,
+    defaults: Defaults,
+    fees: Fees,
+}
+
+/// What calls need that neither they nor their agent nor their workspace says anything of: the operator's choice.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Defaults {
+    /// The provider.
+    pub provider: Option<ProviderId>,
+    /// The model.
+    pub model: Option<ModelId>,
 }
 
 impl Catalog {
+    /// What calls need that nothing else says anything of.
+    #[must_use]
+    pub fn defaults(&self) -> &Defaults {
+        &self.defaults
+    }
+
     /// The catalog that comes with the program.
     ///
     /// # Errors
@@ -55,8 +81,8 @@ impl Catalog {
     }
 
     /// This catalog with an operator's file laid over it. An entry whose id exists overrides the fields that it gives
-    /// (tables field by field, lists as a whole); any other is a new provider, listed after the others. `[[rules]]`, if
-    /// given, replaces the rules for any provider.
+    /// (tables field by field, lists as a whole); any other is a new provider, listed after the others. `[[rules]]` and
+    /// `[[resets]]`, if given, replace those for any provider; `[defaults]` and `[fees]` what they give.
     ///
     /// # Errors
     /// Names the entry and the field that is malformed, unknown, or does not fit the rest.
@@ -98,7 +124,7 @@ impl Catalog {
     }
 
     /// The effective catalog as one text, whatever file a field came from: equal catalogs have equal texts. For a digest
-    /// that tells whether two processes have the same catalog.
+    /// that tells whether two processes decide alike: prices and fees are left out, which the vault alone reads.
     #[must_use]
     pub fn canonical_text(&self) -> String {
         self.document.canonical_text()

@@ -1,12 +1,14 @@
 //! What callers ask of the vault, once its form has been checked.
 
 mod keys;
+mod usage;
 mod workspaces;
 
 pub use keys::{
     CreateKey, KeyChanges, ListKeys, NewKey, PurgeKey, ReorderGroup, ReorderKeys, ReplaceSecret, RevokeKey,
     RevokeLeaked, RevokeUser, TestKey, UpdateKey,
 };
+pub use usage::{Dimension, ListCallers, QueryUsage, UsageScope};
 pub use workspaces::{
     BindSession, CreateWorkspace, DeleteAgentRoute, DeleteWorkspace, ListAgentRoutes, ListWorkspaces, PolicyChanges,
     SetAgentRoute, UnbindSession, UpdateWorkspace,
@@ -31,7 +33,7 @@ pub enum Verification {
 /// Which page of a listing.
 #[derive(Debug, Clone)]
 pub struct PageRequest {
-    /// 1 to 500.
+    /// 1 to 500, or what the listing says.
     pub size: u32,
     /// The last page's token.
     pub token: Option<String>,

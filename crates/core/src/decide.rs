@@ -2,301 +2,169 @@
 //!
 //! A pure function. `ResolveKey` and `ExplainRoute` both run it; time is an argument.
 
+mod explain;
+mod filter;
+mod judge;
+mod pinned;
+
 use time::OffsetDateTime;
 
-use crate::catalog::{Catalog, Category, Provider};
-use crate::ids::{ModelId, ProviderId};
-use crate::key::KeyState;
+use crate::catalog::{Catalog, Category};
+use crate::health::{Health, Standing};
+use crate::ids::{ModelId, UserId};
 use crate::route::{
-    Candidate, Choice, CredentialState, Decision, Directive, Fallback, Need, Refusal, RouteKey, Source, Verdict,
+    AgentOrder, Candidate, Choice, Decision, Directive, Facts, Fallback, Need, Refusal, RouteKey, Source, Verdict,
     WorkspaceView,
 };
-use crate::workspace::{Consent, Policy};
+use crate::workspace::{AgentMode, Consent, DefaultMode, Policy};
+
+pub use explain::{Change, changes};
+use filter::Filter;
+use judge::{Judge, is_for_the_need};
+use pinned::{Pin, pinned};
 
 /// Decides which key a call uses.
 ///
-/// Directives in order: the request's slug (exact: that key or an error), what the request names, the workspace's
-/// defaults. Unpinned candidates are the user's personal keys, then the workspace's, by priority and age; the platform's
-/// keys follow as far as the tightest consent allows.
+/// Directives in order: the request's slug and the session's binding (exact: that key or an error), the agent's order, the
+/// workspace's default mode. What none of them names is filled from the next. Unpinned candidates are the key that the
+/// agent's order prefers, the user's personal keys, then the workspace's, by priority and age; the platform's keys follow as
+/// far as the tightest consent allows. A key that cools is passed over, unless it is pinned.
 #[must_use]
-pub fn decide<'a>(
-    catalog: &Catalog,
-    workspace: &'a WorkspaceView,
-    platform: &'a [RouteKey],
-    need: &Need,
-    now: OffsetDateTime,
-) -> Decision<'a> {
-    let consent = need.consent.unwrap_or_default().min(workspace.policy.consent);
-    let own = own_candidates(workspace, need);
-    if need.slug.is_some() {
-        return pinned(catalog, workspace, own, need, consent, now);
+pub fn decide<'a>(facts: Facts<'a>, health: &Health, need: &Need, now: OffsetDateTime) -> Decision<'a> {
+    let workspace = facts.workspace;
+    let order = order(workspace, need);
+    let consent = consent(workspace, need);
+    if let Some(pin) = Pin::of(workspace, need, now) {
+        return pinned(facts, health, &pin, need, consent, now);
     }
-    let (directive, filter) = Filter::of(catalog, need, &workspace.policy);
-    if filter.is_open() {
+    let judge = Judge::of(facts, health, need, consent, now);
+    if judge.filter.is_open() {
         return refused(None, consent, Refusal::NeedUnspecified, Vec::new());
     }
-    let judge = Judge { catalog, workspace, filter, need, now };
-    unpinned(&judge, directive, own, platform, consent)
+    let directive = match order {
+        Some(order) if order.mode == AgentMode::Auto && judge.is_metered => Directive::WorkspaceMetered,
+        Some(_) => Directive::AgentRoute,
+        None if judge.is_metered => Directive::WorkspaceMetered,
+        None if need.provider.is_some() || need.model.is_some() || need.category.is_some() => Directive::Request,
+        None if has_defaults(&workspace.policy) => Directive::WorkspaceDefault,
+        None => Directive::PlatformDefault,
+    };
+    let mut own = own_candidates(workspace, need.user.as_ref());
+    put_first(&mut own, order);
+    unpinned(judge, directive, own, facts.platform)
 }
 
-/// What narrows an unpinned request: the provider, else the model, else the category.
-struct Filter<'r> {
-    provider: Option<&'r ProviderId>,
-    model: Option<&'r ModelId>,
-    implied: Vec<&'r ProviderId>,
-    category: Option<Category>,
+fn has_defaults(policy: &Policy) -> bool {
+    policy.default_provider.is_some() || policy.default_model.is_some()
 }
 
-impl<'r> Filter<'r> {
-    fn of(catalog: &'r Catalog, need: &'r Need, policy: &'r Policy) -> (Directive, Self) {
-        let named = need.provider.is_some() || need.model.is_some() || need.category.is_some();
-        let (directive, provider, model) = if named {
-            (Directive::Request, need.provider.as_ref(), need.model.as_ref())
-        } else {
-            (Directive::WorkspaceDefault, policy.default_provider.as_ref(), policy.default_model.as_ref())
-        };
-        let implied = match (provider, model) {
-            (None, Some(model)) => catalog.providers_for_model(model.as_str()),
-            _ => Vec::new(),
-        };
-        (directive, Self { provider, model, implied, category: need.category })
-    }
+/// The standing order of the calling agent.
+fn order<'a>(workspace: &'a WorkspaceView, need: &Need) -> Option<&'a AgentOrder> {
+    need.agent.as_ref().and_then(|agent| workspace.agents.get(agent))
+}
 
-    fn is_open(&self) -> bool {
-        self.provider.is_none() && self.model.is_none() && self.category.is_none()
-    }
+/// The tightest consent of workspace, agent's order and request.
+fn consent(workspace: &WorkspaceView, need: &Need) -> Consent {
+    let tightening = [need.consent, order(workspace, need).and_then(|order| order.consent)];
+    tightening.into_iter().flatten().fold(workspace.policy.consent, Consent::min)
+}
 
-    /// Why a key is not for this need at all, if so.
-    fn misses(&self, key: &RouteKey, categories: &[Category]) -> Option<Verdict> {
-        match (self.provider, self.model, self.category) {
-            (Some(provider), _, _) => (key.provider != *provider).then_some(Verdict::WrongProvider),
-            (None, Some(model), _) => (!self.implied.contains(&&key.provider) && !key.allowed_models.contains(model))
-                .then_some(Verdict::WrongProvider),
-            (None, None, Some(category)) => (!categories.contains(&category)).then_some(Verdict::WrongCategory),
-            (None, None, None) => None,
-        }
+/// Whether own keys are not to be used.
+fn is_metered(workspace: &WorkspaceView, need: &Need) -> bool {
+    match order(workspace, need).map(|order| order.mode) {
+        Some(AgentMode::Metered) => true,
+        Some(AgentMode::Byok) => false,
+        Some(AgentMode::Auto) | None => workspace.policy.default_mode == DefaultMode::Metered,
     }
 }
 
-/// Judges single keys, all by the same rules.
-struct Judge<'r> {
-    catalog: &'r Catalog,
-    workspace: &'r WorkspaceView,
-    filter: Filter<'r>,
-    need: &'r Need,
-    now: OffsetDateTime,
-}
-
-impl Judge<'_> {
-    fn verdict(&self, candidate: &Candidate<'_>) -> Verdict {
-        let key = candidate.key;
-        let provider = self.catalog.provider(key.provider.as_str());
-        let categories = provider.map(|provider| &*provider.categories).unwrap_or_default();
-        self.filter
-            .misses(key, categories)
-            .or_else(|| provider.is_none_or(|p| leads_nowhere(p, key)).then_some(Verdict::UnknownProvider))
-            .or_else(|| policy_refused(self.workspace, candidate))
-            .or_else(|| model_refused(key, self.filter.model))
-            .or_else(|| state_refused(key, self.now))
-            .or_else(|| self.need.exclude.contains(&key.id).then_some(Verdict::Excluded))
-            .unwrap_or(Verdict::Eligible)
-    }
-
-    fn model_for(&self, key: &RouteKey) -> Option<String> {
-        model_for(self.catalog, key, self.filter.model, self.filter.category)
-    }
+/// The workspace key that an agent's order names comes first.
+fn put_first(own: &mut [Candidate<'_>], order: Option<&AgentOrder>) {
+    let Some(slug) = order.and_then(|order| order.slug.as_ref()) else { return };
+    let preferred =
+        |c: &Candidate<'_>| c.source == Source::Workspace && c.key.slug == *slug && !c.key.state.is_revoked();
+    own.sort_by_key(|candidate| !preferred(candidate)); // the others stay in their order
 }
 
 fn unpinned<'a>(
-    judge: &Judge<'_>,
+    mut judge: Judge<'_>,
     directive: Directive,
-    mut own: Vec<Candidate<'a>>,
+    own: Vec<Candidate<'a>>,
     platform: &'a [RouteKey],
-    consent: Consent,
 ) -> Decision<'a> {
-    for candidate in &mut own {
-        candidate.verdict = judge.verdict(candidate);
-    }
-    let own_keys = own.iter().filter(|c| is_for_the_need(c.verdict)).count();
-    let allowed = match consent {
-        Consent::Never => false,
-        Consent::NoKey => own_keys == 0,
-        Consent::Any => true,
-    };
-    let fallback = if own_keys == 0 { Fallback::NoOwnKey } else { Fallback::OwnKeysStruckOut };
     let mut candidates = own;
+    candidates.iter_mut().for_each(|candidate| judge.judge(candidate));
+    let own_keys = candidates.iter().filter(|c| is_for_the_need(c.verdict)).count();
+    judge.open_platform(own_keys);
+    let fallback = match own_keys {
+        _ if judge.is_metered => Fallback::Metered,
+        0 => Fallback::NoOwnKey,
+        _ => Fallback::OwnKeysStruckOut,
+    };
     for mut candidate in ordered(platform.iter().map(|key| (key, Source::Platform))) {
-        candidate.verdict = match judge.verdict(&candidate) {
-            Verdict::Eligible if !allowed => Verdict::NoConsent,
-            verdict => verdict,
-        };
+        judge.judge(&mut candidate);
         candidates.push(candidate);
     }
+    let (directive, consent) = (Some(directive), judge.consent);
     let Some(winner) = candidates.iter_mut().find(|c| c.verdict == Verdict::Eligible) else {
-        return refused(Some(directive), consent, Refusal::NoEligibleKey, candidates);
+        return refused(directive, consent, none_left(&candidates), candidates);
     };
     winner.verdict = Verdict::Chosen;
-    let winner = *winner;
+    let Candidate { key, source, standing, .. } = *winner;
     let choice = Choice {
-        key: winner.key,
-        source: winner.source,
-        fallback: (winner.source == Source::Platform).then_some(fallback),
-        model: judge.model_for(winner.key),
+        key,
+        source,
+        fallback: (source == Source::Platform).then_some(fallback),
+        model: judge.model_for(key).map(str::to_owned),
         remaining: candidates.iter().filter(|c| c.verdict == Verdict::Eligible).count(),
+        is_probe: standing == Standing::HalfOpen,
     };
-    Decision { directive: Some(directive), consent, outcome: Ok(choice), candidates }
-}
-
-/// Whether a key counts as an own key for the need: all that pass the filter but revoked ones, even those that cannot be
-/// used now or for this model.
-fn is_for_the_need(verdict: Verdict) -> bool {
-    match verdict {
-        Verdict::Chosen
-        | Verdict::Eligible
-        | Verdict::Disabled
-        | Verdict::Expired
-        | Verdict::Invalid
-        | Verdict::Excluded
-        | Verdict::ProviderNotAllowed
-        | Verdict::PlanRequired
-        | Verdict::ModelNotAllowed
-        | Verdict::Unreadable
-        | Verdict::NoCredential
-        | Verdict::UnknownProvider => true,
-        Verdict::Revoked
-        | Verdict::WrongProvider
-        | Verdict::WrongCategory
-        | Verdict::NotPinned
-        | Verdict::NoConsent => false,
-    }
-}
-
-/// A pin is exact: that key, or the reason why not. It never slides to another key, owner or the platform.
-fn pinned<'a>(
-    catalog: &Catalog,
-    workspace: &WorkspaceView,
-    mut candidates: Vec<Candidate<'a>>,
-    need: &Need,
-    consent: Consent,
-    now: OffsetDateTime,
-) -> Decision<'a> {
-    let directive = Some(Directive::Pinned);
-    for candidate in &mut candidates {
-        candidate.verdict = Verdict::NotPinned;
-    }
-    let Some(target) = pin_target(&candidates, need) else {
-        return refused(directive, consent, Refusal::PinnedNotFound, candidates);
-    };
-    let verdict = pin_verdict(catalog, workspace, &candidates[target], need, now);
-    candidates[target].verdict = verdict;
-    if verdict != Verdict::Chosen {
-        return refused(directive, consent, Refusal::Pinned(verdict), candidates);
-    }
-    let Candidate { key, source, .. } = candidates[target];
-    let model = model_for(catalog, key, need.model.as_ref(), need.category);
-    let choice = Choice { key, source, fallback: None, model, remaining: 0 };
     Decision { directive, consent, outcome: Ok(choice), candidates }
 }
 
-/// The key that a slug names: the user's own before the workspace's, and in either the unrevoked one before revoked ones.
-fn pin_target(candidates: &[Candidate<'_>], need: &Need) -> Option<usize> {
-    let slug = need.slug.as_ref()?;
-    candidates
-        .iter()
-        .enumerate()
-        .filter(|(_, c)| c.key.slug == *slug)
-        .min_by_key(|(_, c)| (c.source, c.key.state.is_revoked(), std::cmp::Reverse(c.key.create_time)))
-        .map(|(index, _)| index)
-}
-
-fn pin_verdict(
-    catalog: &Catalog,
-    workspace: &WorkspaceView,
-    candidate: &Candidate<'_>,
-    need: &Need,
-    now: OffsetDateTime,
-) -> Verdict {
-    let key = candidate.key;
-    if key.state.is_revoked() {
-        return Verdict::Revoked;
-    }
-    let Some(provider) = catalog.provider(key.provider.as_str()).filter(|p| !leads_nowhere(p, key)) else {
-        return Verdict::UnknownProvider;
-    };
-    if need.provider.as_ref().is_some_and(|p| *p != key.provider) {
-        return Verdict::WrongProvider;
-    }
-    if need.category.is_some_and(|c| !provider.categories.contains(&c)) {
-        return Verdict::WrongCategory;
-    }
-    policy_refused(workspace, candidate)
-        .or_else(|| state_refused(key, now))
-        .or_else(|| model_refused(key, need.model.as_ref()))
-        .or_else(|| need.exclude.contains(&key.id).then_some(Verdict::Excluded))
-        .unwrap_or(Verdict::Chosen)
-}
-
-/// Whether this catalog cannot tell where a key's calls go, though the vault's could: a catalog that lags behind. Handing
-/// the key out all the same might send it to another host than its own.
-fn leads_nowhere(provider: &Provider, key: &RouteKey) -> bool {
-    let known = provider.effective_base_url(key.base_url.as_deref(), key.location.as_deref());
-    known.is_none() && (key.base_url.is_some() || provider.base_url.required || provider.base_url.default.is_some())
-}
-
-/// What the workspace's policy and plan rule out, whatever the key itself is like.
-fn policy_refused(workspace: &WorkspaceView, candidate: &Candidate<'_>) -> Option<Verdict> {
-    if !workspace.policy.allows(&candidate.key.provider) {
-        return Some(Verdict::ProviderNotAllowed);
-    }
-    (workspace.byok_excluded && candidate.source != Source::Platform).then_some(Verdict::PlanRequired)
-}
-
-fn state_refused(key: &RouteKey, now: OffsetDateTime) -> Option<Verdict> {
-    match key.state {
-        KeyState::Revoked | KeyState::Purged => Some(Verdict::Revoked),
-        KeyState::Disabled => Some(Verdict::Disabled),
-        _ if key.expire_time.is_some_and(|at| at <= now) => Some(Verdict::Expired),
-        KeyState::Invalid => Some(Verdict::Invalid),
-        KeyState::Active => match key.credential {
-            CredentialState::Ready => None,
-            CredentialState::Unreadable => Some(Verdict::Unreadable),
-            CredentialState::Missing => Some(Verdict::NoCredential),
-        },
-    }
-}
-
-fn model_refused(key: &RouteKey, model: Option<&ModelId>) -> Option<Verdict> {
-    let model = model?;
-    (!key.allowed_models.is_empty() && !key.allowed_models.contains(model)).then_some(Verdict::ModelNotAllowed)
+/// Why nobody wins: what cools comes back by itself.
+fn none_left(candidates: &[Candidate<'_>]) -> Refusal {
+    let cooling = candidates.iter().filter(|c| c.verdict == Verdict::Cooling);
+    let ends = cooling.filter_map(|c| match c.standing {
+        Standing::Cooling(cooling) => Some(cooling.until),
+        _ => None,
+    });
+    ends.min().map_or(Refusal::NoEligibleKey, Refusal::AllCooling)
 }
 
 /// The model of the answer: the named one, else the provider's default for the category (its first, if none is named),
 /// else, where the key may not be used for that, the first model that it may be used for.
-fn model_for(catalog: &Catalog, key: &RouteKey, named: Option<&ModelId>, category: Option<Category>) -> Option<String> {
+fn model_for<'a>(
+    catalog: &'a Catalog,
+    key: &'a RouteKey,
+    named: Option<&'a ModelId>,
+    category: Option<Category>,
+) -> Option<&'a str> {
     if let Some(model) = named {
-        return Some(model.to_string());
+        return Some(model.as_str());
     }
     let provider = catalog.provider(key.provider.as_str())?;
     let category = category.or_else(|| provider.categories.first().copied())?;
     let may_use =
         |model: &&str| key.allowed_models.is_empty() || key.allowed_models.iter().any(|m| m.as_str() == *model);
     let default = provider.default_model(category).filter(may_use);
-    default.or_else(|| key.allowed_models.first().map(ModelId::as_str)).map(str::to_owned)
+    default.or_else(|| key.allowed_models.first().map(ModelId::as_str))
 }
 
 /// The user's personal keys, then the workspace's. Other users' keys are not looked at.
-fn own_candidates<'a>(workspace: &'a WorkspaceView, need: &Need) -> Vec<Candidate<'a>> {
+fn own_candidates<'a>(workspace: &'a WorkspaceView, user: Option<&UserId>) -> Vec<Candidate<'a>> {
     ordered(workspace.keys.iter().filter_map(|key| match &key.user {
         None => Some((key, Source::Workspace)),
-        user if *user == need.user => Some((key, Source::Personal)),
+        owner if owner.as_ref() == user => Some((key, Source::Personal)),
         Some(_) => None,
     }))
 }
 
 /// Personal before workspace, then by priority, the oldest first; ids make the order total.
 fn ordered<'a>(keys: impl Iterator<Item = (&'a RouteKey, Source)>) -> Vec<Candidate<'a>> {
-    let mut candidates: Vec<_> =
-        keys.map(|(key, source)| Candidate { key, source, verdict: Verdict::Eligible }).collect();
+    let mut candidates: Vec<_> = keys
+        .map(|(key, source)| Candidate { key, source, verdict: Verdict::Eligible, standing: Standing::Ready })
+        .collect();
     candidates.sort_by_key(|c| (c.source, c.key.priority, c.key.create_time, c.key.id));
     candidates
 }
@@ -311,4 +179,4 @@ fn refused(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,6 +1,7 @@
 //! Identifiers and resource names. Each is checked once, when it is made, and never changed: what is not
 //! allowed is refused, never folded or trimmed.
 
+use std::borrow::Borrow;
 use std::fmt;
 
 use uuid::Uuid;
@@ -43,6 +44,12 @@ macro_rules! text_id {
             /// The text.
             #[must_use]
             pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
                 &self.0
             }
         }

@@ -70,14 +70,23 @@ impl KeyState {
         }
     }
 
-    /// The state after a live test. Only a clear yes or no moves it, and only between ACTIVE and INVALID.
+    /// The state after a live test, with what the one before showed. Only a clear yes or no moves it, and only between ACTIVE
+    /// and INVALID. Where no test can be made (SKIPPED), reports alone made the key INVALID, unless a test did: then whoever
+    /// asks for one gives it another chance.
     #[must_use]
-    pub fn after_test(self, result: TestResult) -> Self {
+    pub fn after_test(self, result: TestResult, before: Option<TestResult>) -> Self {
         match (self, result) {
             (Self::Active, TestResult::Invalid) => Self::Invalid,
+            (Self::Invalid, TestResult::Skipped) if before != Some(TestResult::Invalid) => Self::Active,
             (Self::Invalid, result) if result.is_live() => Self::Active,
             (state, _) => state,
         }
+    }
+
+    /// The state after callers reported often enough that a provider that cannot be asked rejects the key.
+    #[must_use]
+    pub fn after_rejections(self) -> Self {
+        if self == Self::Active { Self::Invalid } else { self }
     }
 }
 
@@ -248,13 +257,27 @@ mod tests {
         use KeyState::{Active, Disabled, Invalid, Purged, Revoked};
         for result in TestResult::ALL {
             let expected = if result == TestResult::Invalid { Invalid } else { Active };
-            assert_eq!(Active.after_test(result), expected);
+            assert_eq!(Active.after_test(result, None), expected);
             let expected = if result.is_live() { Active } else { Invalid };
-            assert_eq!(Invalid.after_test(result), expected);
+            assert_eq!(Invalid.after_test(result, Some(TestResult::Invalid)), expected);
             for fixed in [Disabled, Revoked, Purged] {
-                assert_eq!(fixed.after_test(result), fixed);
+                assert_eq!(fixed.after_test(result, None), fixed);
             }
         }
+    }
+
+    #[test]
+    fn what_reports_alone_say_holds_until_someone_asks_for_a_test_that_cannot_be_made() {
+        use KeyState::{Active, Disabled, Invalid, Purged, Revoked};
+        assert_eq!(Active.after_rejections(), Invalid);
+        for fixed in [Disabled, Invalid, Revoked, Purged] {
+            assert_eq!(fixed.after_rejections(), fixed);
+        }
+        for before in [None, Some(TestResult::Skipped), Some(TestResult::Valid), Some(TestResult::Inconclusive)] {
+            assert_eq!(Invalid.after_test(TestResult::Skipped, before), Active);
+            assert_eq!(Invalid.after_test(TestResult::Inconclusive, before), Invalid);
+        }
+        assert_eq!(Disabled.after_test(TestResult::Skipped, None), Disabled);
     }
 
     #[test]

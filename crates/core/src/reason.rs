@@ -88,6 +88,12 @@ reasons! {
     NeedUnspecified = "NEED_UNSPECIFIED",
     /// No key can be used, and no consent reaches further.
     NoEligibleKey = "NO_ELIGIBLE_KEY",
+    /// A key could be used, but each cools or waits for its probe.
+    AllKeysCooling = "ALL_KEYS_COOLING",
+    /// The resolution id was not made by this vault's routing, or was altered.
+    ResolutionInvalid = "RESOLUTION_INVALID",
+    /// The resolution was made more than an hour ago.
+    ResolutionExpired = "RESOLUTION_EXPIRED",
     /// Routing cannot reach the vault.
     VaultUnavailable = "VAULT_UNAVAILABLE",
     /// The vault lies behind the state that the caller has seen.
@@ -98,6 +104,8 @@ reasons! {
     NotAllowed = "NOT_ALLOWED",
     /// The feed's handshake is malformed or out of order.
     HandshakeFailed = "HANDSHAKE_FAILED",
+    /// Entries of a routing process's journal are missing.
+    JournalGap = "JOURNAL_GAP",
     /// The tenant has as many unrevoked keys as it may have.
     TooManyKeys = "TOO_MANY_KEYS",
     /// The request is larger than the server takes.

@@ -1,13 +1,16 @@
 //! What a decision is made from and what it says: the words of [`crate::decide::decide`].
 
+use std::collections::HashMap;
+
 use time::OffsetDateTime;
 
-use crate::catalog::{AuthType, Category};
+use crate::catalog::{AuthType, Catalog, Category};
 use crate::fault::Fault;
-use crate::ids::{KeyId, KeySlug, ModelId, ProviderId, UserId};
-use crate::key::KeyState;
+use crate::health::Standing;
+use crate::ids::{AgentId, KeyId, KeySlug, ModelId, ProviderId, SessionId, Tenant, UserId};
+use crate::key::{KeyState, TestResult};
 use crate::reason::Reason;
-use crate::workspace::{Consent, Policy};
+use crate::workspace::{AgentMode, Consent, Policy};
 
 /// What routing knows of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +45,8 @@ pub struct RouteKey {
     pub create_time: OffsetDateTime,
     /// When it stops being used.
     pub expire_time: Option<OffsetDateTime>,
+    /// What its newest live test showed, and when.
+    pub last_test: Option<(TestResult, OffsetDateTime)>,
     /// Whether routing holds a credential for it.
     pub credential: CredentialState,
     /// When that credential ends, for a short-lived one.
@@ -59,7 +64,24 @@ pub enum CredentialState {
     Missing,
 }
 
-/// A workspace's policy and keys at one moment. A workspace without a record is the default.
+/// What a decision needs of a tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Wanted {
+    /// Whose policy and keys.
+    pub tenant: Tenant,
+    /// The agent whose standing order.
+    pub agent: Option<AgentId>,
+    /// The session whose binding.
+    pub session: Option<SessionId>,
+}
+
+impl From<Tenant> for Wanted {
+    fn from(tenant: Tenant) -> Self {
+        Self { tenant, agent: None, session: None }
+    }
+}
+
+/// A workspace's policy, standing orders and keys at one moment. A workspace without a record is the default.
 #[derive(Debug, Clone, Default)]
 pub struct WorkspaceView {
     /// Its policy.
@@ -68,6 +90,51 @@ pub struct WorkspaceView {
     pub byok_excluded: bool,
     /// All its keys, personal and revoked ones too, in any order.
     pub keys: Vec<RouteKey>,
+    /// What its agents' calls use.
+    pub agents: HashMap<AgentId, AgentOrder>,
+    /// What its sessions are bound to, expired bindings perhaps among them.
+    pub sessions: HashMap<SessionId, SessionPin>,
+}
+
+/// An agent's standing order: it prefers, and does not pin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentOrder {
+    /// Whose keys its calls use.
+    pub mode: AgentMode,
+    /// The provider of calls that name neither provider nor model.
+    pub provider: Option<ProviderId>,
+    /// The workspace key that comes first.
+    pub slug: Option<KeySlug>,
+    /// The model of calls that name none.
+    pub model: Option<ModelId>,
+    /// Tightens the workspace's consent.
+    pub consent: Option<Consent>,
+}
+
+/// What a session is bound to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionPin {
+    /// The key.
+    pub slug: KeySlug,
+    /// Whose personal keys the slug may name, before the workspace's.
+    pub user: Option<UserId>,
+    /// Must be the key's.
+    pub provider: Option<ProviderId>,
+    /// The model of calls that name none.
+    pub model: Option<ModelId>,
+    /// When it ends.
+    pub expire_time: OffsetDateTime,
+}
+
+/// All that a decision is made from, but how keys do, what the call needs, and the time.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// The providers.
+    pub catalog: &'a Catalog,
+    /// The call's workspace.
+    pub workspace: &'a WorkspaceView,
+    /// The operator's keys.
+    pub platform: &'a [RouteKey],
 }
 
 /// What a call needs.
@@ -75,6 +142,10 @@ pub struct WorkspaceView {
 pub struct Need {
     /// The person the call is made for.
     pub user: Option<UserId>,
+    /// The agent that calls.
+    pub agent: Option<AgentId>,
+    /// The session that it belongs to.
+    pub session: Option<SessionId>,
     /// Pins one key.
     pub slug: Option<KeySlug>,
     /// A filter, and with a pin a safety check.
@@ -107,6 +178,8 @@ pub enum Fallback {
     NoOwnKey,
     /// None of the own keys for the need can be used now.
     OwnKeysStruckOut,
+    /// It was not fallen to: the agent's order or the workspace's default mode is to use the platform.
+    Metered,
 }
 
 /// What ruled a decision.
@@ -114,10 +187,18 @@ pub enum Fallback {
 pub enum Directive {
     /// The request's slug.
     Pinned,
+    /// The binding of the request's session.
+    SessionBinding,
+    /// The standing order of the request's agent.
+    AgentRoute,
+    /// The workspace's default mode: to use the platform.
+    WorkspaceMetered,
     /// What the request named.
     Request,
     /// The workspace's default provider or model.
     WorkspaceDefault,
+    /// The operator's default provider or model.
+    PlatformDefault,
 }
 
 /// What became of a candidate.
@@ -157,6 +238,10 @@ pub enum Verdict {
     NotPinned,
     /// A platform key without consent.
     NoConsent,
+    /// An own key, where the order is to use the platform.
+    Metered,
+    /// It cools after what was reported of it, or a call is trying it out.
+    Cooling,
 }
 
 /// One key that was looked at.
@@ -168,6 +253,8 @@ pub struct Candidate<'a> {
     pub source: Source,
     /// What became of it.
     pub verdict: Verdict,
+    /// Whether it cools, for the model that it would be used for.
+    pub standing: Standing,
 }
 
 /// The key that won.
@@ -183,6 +270,8 @@ pub struct Choice<'a> {
     pub model: Option<String>,
     /// How many further keys an excluded retry could still get.
     pub remaining: usize,
+    /// Its cooldown has run out: whoever gets it tries it out for the others.
+    pub is_probe: bool,
 }
 
 /// Why no key is handed out.
@@ -194,6 +283,8 @@ pub enum Refusal {
     PinnedNotFound,
     /// The pinned key cannot be used; the verdict says why.
     Pinned(Verdict),
+    /// No key is left but ones that cool, the first of them until then.
+    AllCooling(OffsetDateTime),
     /// No key is left, and no consent reaches further.
     NoEligibleKey,
 }
@@ -201,7 +292,7 @@ pub enum Refusal {
 impl Refusal {
     /// As the caller hears it.
     #[must_use]
-    pub fn fault(self) -> Fault {
+    pub fn fault(self, now: OffsetDateTime) -> Fault {
         let (reason, message) = match self {
             Self::NeedUnspecified => (
                 Reason::NeedUnspecified,
@@ -209,6 +300,10 @@ impl Refusal {
             ),
             Self::PinnedNotFound => (Reason::KeyNotFound, "no key of this workspace or user has the slug"),
             Self::Pinned(verdict) => pinned(verdict),
+            Self::AllCooling(_) => (
+                Reason::AllKeysCooling,
+                "every key that would do for this call cools; ExplainRoute shows each and until when",
+            ),
             Self::NoEligibleKey => {
                 (Reason::NoEligibleKey, "no key can be used for this call; ExplainRoute shows every candidate and why")
             }
@@ -216,6 +311,7 @@ impl Refusal {
         let fault = Fault::new(reason, message);
         match self {
             Self::PinnedNotFound => fault.resource("claviger.dev/ProviderKey", ""),
+            Self::AllCooling(until) => fault.retry_after((until - now).try_into().unwrap_or_default()),
             _ => fault,
         }
     }
@@ -243,9 +339,12 @@ fn pinned(verdict: Verdict) -> (Reason, &'static str) {
         Verdict::PlanRequired => (Reason::PlanRequired, "the workspace's plan does not include own keys"),
         Verdict::ModelNotAllowed => (Reason::ModelNotAllowed, "the pinned key may not be used for this model"),
         Verdict::Excluded => (Reason::NoEligibleKey, "the request excludes the key that it pins"),
-        Verdict::Chosen | Verdict::Eligible | Verdict::NotPinned | Verdict::NoConsent => {
-            (Reason::NoEligibleKey, "the pinned key cannot be used")
-        }
+        Verdict::Chosen
+        | Verdict::Eligible
+        | Verdict::NotPinned
+        | Verdict::NoConsent
+        | Verdict::Metered
+        | Verdict::Cooling => (Reason::NoEligibleKey, "the pinned key cannot be used"),
     }
 }
 

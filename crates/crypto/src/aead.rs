@@ -14,6 +14,14 @@ pub(crate) const NONCE_LEN: usize = 12;
 /// Length of a tag in bytes.
 pub(crate) const TAG_LEN: usize = 16;
 
+/// A counter as a nonce: 96 bits, big-endian.
+pub(crate) fn counter_nonce(counter: [u8; 8]) -> [u8; NONCE_LEN] {
+    let mut nonce = [0; NONCE_LEN];
+    let (_, end) = nonce.split_at_mut(NONCE_LEN - counter.len());
+    end.copy_from_slice(&counter);
+    nonce
+}
+
 /// The cipher said no: a plaintext past 64 GiB when sealing, a tag that does not match when opening.
 #[derive(Debug)]
 pub(crate) struct Refused;

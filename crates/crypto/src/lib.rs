@@ -1,9 +1,10 @@
-//! Sealing: master keyring, envelopes, fingerprints and the feed's session cipher. Bytes in, bytes out.
+//! Sealing: master keyring, envelopes, fingerprints, the feed's session cipher and resolution ids. Bytes in, bytes out.
 //!
 //! The keys stand in a line. A [`RootKey`] from the operator's [`Keyring`] wraps one random [`WorkspaceKey`] per
 //! workspace and version, and a few [`ServiceKey`]s that belong to the vault as a whole. A workspace key seals
 //! records, each under a key of its own that is used once. Between vault and routing, a [`SessionSealer`] and a
-//! [`SessionOpener`] carry the same records under a key that lives as long as one subscription.
+//! [`SessionOpener`] carry the same records under a key that lives as long as one subscription, and the one
+//! [`ResolutionKey`] with which routing seals and opens the ids of what it handed out.
 //!
 //! What holds for all of it:
 //!
@@ -23,6 +24,7 @@ mod envelope;
 mod kdf;
 mod keyring;
 mod random;
+mod resolution;
 mod secret;
 mod session;
 
@@ -31,4 +33,5 @@ pub use envelope::{
     OpenError, RecordContext, SealError, ServiceKey, WorkspaceKey, workspace_key_version, wrapping_root_id,
 };
 pub use keyring::{KeyProblem, KeyState, Keyring, KeyringError, RootKey};
+pub use resolution::{NotAResolution, OpenedResolution, ResolutionError, ResolutionKey, ResolutionSealer};
 pub use session::{Handshake, SessionError, SessionOpener, SessionSealer};

@@ -19,13 +19,17 @@ use hpke::{Deserializable, OpModeR, OpModeS, Serializable};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::aead::{Cipher, NONCE_LEN, Refused, TAG_LEN};
+use crate::aead::{Cipher, Refused, TAG_LEN, counter_nonce};
 use crate::encode;
 use crate::envelope::{Purpose, RecordContext};
 use crate::random::{self, NoRandomness, OsRandom};
+use crate::resolution::ResolutionKey;
 use crate::secret::KEY_LEN;
 
 const LABEL: &[u8] = b"claviger/feed/v1";
+
+/// What is authenticated with the key of resolution ids. No record's begins so: see [`Purpose::label`].
+const RESOLUTION_KEY: &[u8] = b"claviger/feed/resolution-key/v1";
 
 /// Longest binding in bytes. HPKE's own limit is 64 KiB.
 const MAX_BINDING: usize = 1024;
@@ -143,12 +147,22 @@ impl SessionSealer {
     /// # Errors
     /// [`SessionError::Exhausted`] past 2^32 records, [`SessionError::Refused`].
     pub fn seal(&self, context: &RecordContext<'_>, plaintext: &[u8]) -> Result<Vec<u8>, SessionError> {
+        self.seal_as(&aad(context), plaintext)
+    }
+
+    /// Seals the key of resolution ids. It opens as that alone, never as a record, nor a record as it.
+    ///
+    /// # Errors
+    /// As [`SessionSealer::seal`].
+    pub fn seal_resolution_key(&self, key: &ResolutionKey) -> Result<Vec<u8>, SessionError> {
+        self.seal_as(RESOLUTION_KEY, key.expose())
+    }
+
+    fn seal_as(&self, aad: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, SessionError> {
         let counter = self.next()?;
         let mut out = Vec::with_capacity(COUNTER_LEN + plaintext.len() + TAG_LEN);
         out.extend_from_slice(&counter);
-        self.cipher
-            .seal(&nonce(counter), &aad(context), plaintext, &mut out)
-            .map_err(|Refused| SessionError::Refused)?;
+        self.cipher.seal(&counter_nonce(counter), aad, plaintext, &mut out).map_err(|Refused| SessionError::Refused)?;
         Ok(out)
     }
 
@@ -177,8 +191,20 @@ impl SessionOpener {
     /// # Errors
     /// [`SessionError::Record`].
     pub fn open(&self, context: &RecordContext<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SessionError> {
+        self.open_as(&aad(context), sealed)
+    }
+
+    /// Opens what the session's [`SessionSealer::seal_resolution_key`] made.
+    ///
+    /// # Errors
+    /// [`SessionError::Record`].
+    pub fn open_resolution_key(&self, sealed: &[u8]) -> Result<ResolutionKey, SessionError> {
+        ResolutionKey::from_slice(&self.open_as(RESOLUTION_KEY, sealed)?).ok_or(SessionError::Record)
+    }
+
+    fn open_as(&self, aad: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SessionError> {
         let (counter, body) = sealed.split_first_chunk().ok_or(SessionError::Record)?;
-        self.cipher.open(&nonce(*counter), &aad(context), body).map_err(|Refused| SessionError::Record)
+        self.cipher.open(&counter_nonce(*counter), aad, body).map_err(|Refused| SessionError::Record)
     }
 }
 
@@ -208,13 +234,6 @@ fn cipher(export: impl FnOnce(&mut [u8]) -> Result<(), hpke::HpkeError>) -> Resu
     let mut key = Zeroizing::new([0; KEY_LEN]);
     export(key.as_mut_slice()).map_err(|_| SessionError::PeerKey)?;
     Ok(Cipher::new(&key))
-}
-
-fn nonce(counter: [u8; COUNTER_LEN]) -> [u8; NONCE_LEN] {
-    let mut nonce = [0; NONCE_LEN];
-    let (_, end) = nonce.split_at_mut(NONCE_LEN - COUNTER_LEN);
-    end.copy_from_slice(&counter);
-    nonce
 }
 
 fn aad(context: &RecordContext<'_>) -> Vec<u8> {

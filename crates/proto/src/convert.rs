@@ -1,9 +1,9 @@
 //! Small conversions that both packages share.
 
-use claviger_core::catalog::AuthType;
+use claviger_core::catalog::{AuthType, Outcome};
 use claviger_core::fault::Fault;
 use claviger_core::key::KeyState;
-use claviger_core::workspace::Consent;
+use claviger_core::workspace::{Consent, DefaultMode};
 use prost_types::Timestamp;
 use time::OffsetDateTime;
 
@@ -21,6 +21,11 @@ pub(crate) fn optional<T>(
     parse: impl Fn(&str) -> Result<T, claviger_core::ids::InvalidId>,
 ) -> Result<Option<T>, Fault> {
     filled(text).map(parse).transpose().map_err(Fault::id(field))
+}
+
+/// The empty string for none.
+pub(crate) fn text<T: ToString>(value: Option<&T>) -> String {
+    value.map(ToString::to_string).unwrap_or_default()
 }
 
 /// A time on the wire.
@@ -78,6 +83,57 @@ pub(crate) fn state_from(state: kv::provider_key::State) -> Option<KeyState> {
         State::Invalid => Some(KeyState::Invalid),
         State::Revoked => Some(KeyState::Revoked),
         State::Purged => Some(KeyState::Purged),
+    }
+}
+
+/// What came of a call, on the wire.
+#[must_use]
+pub fn outcome(outcome: Outcome) -> kv::Outcome {
+    match outcome {
+        Outcome::Ok => kv::Outcome::Ok,
+        Outcome::InvalidKey => kv::Outcome::InvalidKey,
+        Outcome::Forbidden => kv::Outcome::Forbidden,
+        Outcome::QuotaExhausted => kv::Outcome::QuotaExhausted,
+        Outcome::RateLimited => kv::Outcome::RateLimited,
+        Outcome::Overloaded => kv::Outcome::Overloaded,
+        Outcome::ServerError => kv::Outcome::ServerError,
+        Outcome::NetworkError => kv::Outcome::NetworkError,
+        Outcome::BadRequest => kv::Outcome::BadRequest,
+        Outcome::ClientAborted => kv::Outcome::ClientAborted,
+    }
+}
+
+/// Reads what [`outcome`] wrote.
+pub(crate) fn outcome_from(outcome: kv::Outcome) -> Option<Outcome> {
+    Some(match outcome {
+        kv::Outcome::Unspecified => return None,
+        kv::Outcome::Ok => Outcome::Ok,
+        kv::Outcome::InvalidKey => Outcome::InvalidKey,
+        kv::Outcome::Forbidden => Outcome::Forbidden,
+        kv::Outcome::QuotaExhausted => Outcome::QuotaExhausted,
+        kv::Outcome::RateLimited => Outcome::RateLimited,
+        kv::Outcome::Overloaded => Outcome::Overloaded,
+        kv::Outcome::ServerError => Outcome::ServerError,
+        kv::Outcome::NetworkError => Outcome::NetworkError,
+        kv::Outcome::BadRequest => Outcome::BadRequest,
+        kv::Outcome::ClientAborted => Outcome::ClientAborted,
+    })
+}
+
+pub(crate) fn default_mode(mode: DefaultMode) -> kv::DefaultMode {
+    match mode {
+        DefaultMode::Auto => kv::DefaultMode::Auto,
+        DefaultMode::Metered => kv::DefaultMode::Metered,
+    }
+}
+
+/// A mode that may be left out.
+pub(crate) fn default_mode_from(field: &'static str, number: i32) -> Result<Option<DefaultMode>, Fault> {
+    match kv::DefaultMode::try_from(number) {
+        Ok(kv::DefaultMode::Unspecified) => Ok(None),
+        Ok(kv::DefaultMode::Auto) => Ok(Some(DefaultMode::Auto)),
+        Ok(kv::DefaultMode::Metered) => Ok(Some(DefaultMode::Metered)),
+        Err(_) => Err(unknown_enum(field)),
     }
 }
 

@@ -3,16 +3,22 @@
 mod audit;
 mod catalog;
 mod feed;
+mod health;
+mod journal;
 mod keys;
 mod listing;
 mod master_keys;
+mod usage;
 mod workspaces;
 
 pub use audit::export_scope;
 pub use catalog::{category_message, provider_message};
-pub use feed::{SnapshotHead, TenantPart, sealed_key_from, sealed_key_message, snapshot_messages, tenant_part};
+pub use feed::{SnapshotHead, TenantPart, sealed_key_from, sealed_key_message, snapshot_messages, tenant_part, wanted};
+pub use health::health_message;
+pub use journal::{entry_from, entry_message, journal_part, payer, use_bytes, use_from_bytes};
 pub use keys::{KeyView, key_message, key_name, oauth_start, owner_name};
 pub use master_keys::{master_key_message, reseal_made_before};
+pub use usage::{caller_message, usage_row};
 pub use workspaces::{
     agent_route_message, agent_route_of, session_binding_message, session_binding_of, workspace_message, workspace_name,
 };
@@ -31,6 +37,12 @@ impl<M: Message + Default> Wire for M {}
 #[must_use]
 pub fn encoded(message: &impl Message) -> Vec<u8> {
     message.encode_to_vec()
+}
+
+/// How many bytes [`encoded`] gives.
+#[must_use]
+pub fn encoded_len(message: &impl Message) -> usize {
+    message.encoded_len()
 }
 
 /// Reads what [`encoded`] wrote.

@@ -9,7 +9,7 @@ pub mod status;
 mod convert;
 mod redacted;
 
-pub use convert::timestamp;
+pub use convert::{outcome, timestamp};
 pub use prost_types::{FieldMask, Timestamp};
 
 /// As generated: the modules are nested as the packages are, since generated code refers to itself that way.

@@ -41,6 +41,8 @@ mod tests {
         let streams =
             ["AuditLog/ExportAuditEvents", "AuditLog/VerifyAuditLog", "KeyFeed/Subscribe", "MasterKeys/RewrapKeys"];
         assert_eq!(vault.streams, streams.map(|name| format!("claviger.keyvault.v1.{name}")));
-        assert_eq!(methods("claviger.routing.v1").all.len(), 2);
+        let routing = methods("claviger.routing.v1");
+        assert_eq!(routing.all.len(), 4);
+        assert_eq!(routing.streams, ["claviger.routing.v1.Routing/ReportOutcomes"]);
     }
 }

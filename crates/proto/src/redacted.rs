@@ -1,4 +1,4 @@
-//! `Debug` for the messages that carry a secret, or a secret's seal: the type's name and nothing else.
+//! `Debug` for the messages that carry a secret, a secret's seal or a provider's words: the type's name and nothing else.
 
 use std::fmt;
 
@@ -24,9 +24,11 @@ redacted!(
     kv::FirstKey,
     kv::CreateWorkspaceRequest,
     kv::SealedKey,
+    kv::Welcome,
     rt::Credential,
     rt::Header,
     rt::QueryParameter,
+    rt::HttpFacts,
 );
 
 #[cfg(test)]
@@ -45,8 +47,14 @@ mod tests {
         let request = kv::CreateProviderKeyRequest { secret: Some(secret.clone()), ..Default::default() };
         let resolution = rt::Resolution { credential: Some(credential.clone()), ..Default::default() };
         let query = rt::QueryParameter { name: "key".into(), value: canary.into() };
+        let welcome = kv::Welcome { resolution_key: canary.into(), ..Default::default() };
+        let feed = kv::subscribe_response::Message::Welcome(welcome.clone());
+        let http = rt::HttpFacts { error_message: canary.into(), headers: vec![header.clone()], ..Default::default() };
+        let result = Some(rt::report_outcome_request::Result::Http(http.clone()));
+        let report = rt::ReportOutcomeRequest { result, ..Default::default() };
         let shown = format!(
-            "{kind:?} {secret:?} {header:?} {credential:?} {sealed:?} {snapshot:?} {request:?} {resolution:?} {query:?}"
+            "{kind:?} {secret:?} {header:?} {credential:?} {sealed:?} {snapshot:?} {request:?} {resolution:?} {query:?} \
+             {welcome:?} {feed:?} {http:?} {report:?}"
         );
         assert!(!shown.contains("canary"), "{shown}");
         assert!(!shown.contains(&format!("{:?}", canary.as_bytes())), "{shown}");

@@ -1,20 +1,27 @@
 //! `claviger.routing.v1`: requests become needs, decisions become messages.
 
+mod report;
+
 use claviger_core::catalog::Category;
+use claviger_core::decide::Change;
 use claviger_core::fault::Fault;
+use claviger_core::health::Standing;
 use claviger_core::ids::{
     AgentId, KeyId, KeyName, KeySlug, ModelId, Owner, ProviderId, SessionId, Tenant, UserId, WorkspaceId,
 };
 use claviger_core::position::Position;
-use claviger_core::route::{
-    Candidate, Choice, Decision, Directive, Fallback, Need, Refusal, RouteKey, Source, Verdict,
-};
+use claviger_core::route::{Candidate, Choice, Decision, Directive, Fallback, Need, RouteKey, Source, Verdict};
+use time::OffsetDateTime;
 
-use crate::convert::{self, filled, optional};
+use crate::convert::{self, filled, optional, timestamp};
+use crate::keyvault_v1 as kv;
 use crate::routing_v1 as rt;
 use crate::{keyvault, status};
 
-const MOST_EXCLUDED: usize = 100;
+pub use report::{Answer, CallResult, Report, report_message};
+
+/// More than a workspace's keys and a pool's, and as many as fit a request.
+const MOST_EXCLUDED: usize = 1_500;
 
 /// A resolve request whose form has been checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,10 +30,6 @@ pub struct Ask {
     pub workspace: WorkspaceId,
     /// What it needs; its provider is as given, maybe an alias.
     pub need: Need,
-    /// The calling agent.
-    pub agent: Option<AgentId>,
-    /// The session.
-    pub session: Option<SessionId>,
     /// A change that the call must see.
     pub after: Option<Position>,
 }
@@ -38,11 +41,13 @@ impl TryFrom<rt::ResolveKeyRequest> for Ask {
         let workspace = keyvault::workspace_name(&request.workspace)
             .map_err(|_| Fault::field("workspace", "must be a resource name of the form workspaces/{workspace}"))?;
         if request.exclude_key_ids.len() > MOST_EXCLUDED {
-            return Err(Fault::field("exclude_key_ids", "must name at most 100 keys"));
+            return Err(Fault::field("exclude_key_ids", "must name at most 1,500 keys"));
         }
         let exclude = request.exclude_key_ids.iter().map(|id| KeyId::parse(id).map_err(Fault::id("exclude_key_ids")));
         let need = Need {
             user: optional("user", &request.user, UserId::parse)?,
+            agent: optional("agent", &request.agent, AgentId::parse)?,
+            session: optional("session", &request.session, SessionId::parse)?,
             slug: optional("key_slug", &request.key_slug, KeySlug::parse)?,
             provider: optional("provider", &request.provider, ProviderId::parse)?,
             category: filled(&request.category).map(category).transpose()?,
@@ -50,13 +55,7 @@ impl TryFrom<rt::ResolveKeyRequest> for Ask {
             exclude: exclude.collect::<Result<_, _>>()?,
             consent: convert::consent_from("fallback_consent", request.fallback_consent)?,
         };
-        Ok(Self {
-            workspace,
-            need,
-            agent: optional("agent", &request.agent, AgentId::parse)?,
-            session: optional("session", &request.session, SessionId::parse)?,
-            after: filled(&request.consistency_token).map(token).transpose()?,
-        })
+        Ok(Self { workspace, need, after: filled(&request.consistency_token).map(token).transpose()? })
     }
 }
 
@@ -104,25 +103,29 @@ pub fn fallback_message(fallback: Option<Fallback>) -> rt::Fallback {
         None => rt::Fallback::Unspecified,
         Some(Fallback::NoOwnKey) => rt::Fallback::NoOwnKey,
         Some(Fallback::OwnKeysStruckOut) => rt::Fallback::OwnKeysStruckOut,
+        Some(Fallback::Metered) => rt::Fallback::Metered,
     }
 }
 
-/// A decision, laid open. `base_url` tells where a key's calls go.
+/// A decision that was made now, laid open, with what would change it. `base_url` tells where a key's calls go.
 #[must_use]
 pub fn explanation(
     decision: &Decision<'_>,
+    changes: &[Change<'_>],
     workspace: &WorkspaceId,
     base_url: impl Fn(&RouteKey) -> String,
+    now: OffsetDateTime,
 ) -> rt::ExplainRouteResponse {
     let result = match &decision.outcome {
         Ok(choice) => rt::explain_route_response::Result::Winner(winner(choice, workspace, base_url(choice.key))),
-        Err(refusal) => rt::explain_route_response::Result::Refusal(refusal_message(*refusal)),
+        Err(refusal) => rt::explain_route_response::Result::Refusal(refusal_message(&refusal.fault(now))),
     };
     rt::ExplainRouteResponse {
         directive: directive(decision.directive).into(),
         result: Some(result),
         candidates: decision.candidates.iter().map(|c| candidate(c, workspace)).collect(),
         fallback_consent: convert::consent(decision.consent).into(),
+        changes: changes.iter().map(|change| change_message(change, workspace)).collect(),
     }
 }
 
@@ -144,22 +147,39 @@ pub fn count(keys: usize) -> i32 {
     i32::try_from(keys).unwrap_or(i32::MAX)
 }
 
-fn refusal_message(refusal: Refusal) -> rt::Refusal {
-    let fault = refusal.fault();
+fn change_message(change: &Change<'_>, workspace: &WorkspaceId) -> rt::Change {
+    rt::Change {
+        key: Some(key_summary(change.key, change.source, workspace)),
+        verdicts: change.obstacles.iter().map(|obstacle| verdict(*obstacle).into()).collect(),
+        message: change.advice.clone(),
+        until: change.until.map(timestamp),
+    }
+}
+
+/// A refusal that is part of an answer.
+#[must_use]
+pub fn refusal_message(fault: &Fault) -> rt::Refusal {
     rt::Refusal {
         code: status::code_name(status::code(fault.reason)).to_owned(),
         reason: fault.reason.as_str().to_owned(),
-        message: fault.message.into_owned(),
+        message: fault.message.to_string(),
     }
 }
 
 fn candidate(candidate: &Candidate<'_>, workspace: &WorkspaceId) -> rt::Candidate {
+    let cooling = match candidate.standing {
+        Standing::Cooling(cooling) => Some(cooling),
+        Standing::Ready | Standing::HalfOpen => None,
+    };
     rt::Candidate {
         key: Some(key_summary(candidate.key, candidate.source, workspace)),
         source: source_message(candidate.source).into(),
         provider: candidate.key.provider.to_string(),
         rotation_priority: candidate.key.priority,
         verdict: verdict(candidate.verdict).into(),
+        until: cooling.map(|cooling| timestamp(cooling.until)),
+        cause: cooling.map_or(kv::Outcome::Unspecified, |cooling| convert::outcome(cooling.cause)).into(),
+        probe: candidate.standing == Standing::HalfOpen,
     }
 }
 
@@ -167,8 +187,12 @@ fn directive(directive: Option<Directive>) -> rt::Directive {
     match directive {
         None => rt::Directive::Unspecified,
         Some(Directive::Pinned) => rt::Directive::Pinned,
+        Some(Directive::SessionBinding) => rt::Directive::SessionBinding,
+        Some(Directive::AgentRoute) => rt::Directive::AgentRoute,
+        Some(Directive::WorkspaceMetered) => rt::Directive::WorkspaceMetered,
         Some(Directive::Request) => rt::Directive::Request,
         Some(Directive::WorkspaceDefault) => rt::Directive::WorkspaceDefault,
+        Some(Directive::PlatformDefault) => rt::Directive::PlatformDefault,
     }
 }
 
@@ -192,5 +216,7 @@ fn verdict(verdict: Verdict) -> rt::candidate::Verdict {
         Verdict::NoConsent => Wire::NoConsent,
         Verdict::ProviderNotAllowed => Wire::ProviderNotAllowed,
         Verdict::PlanRequired => Wire::PlanRequired,
+        Verdict::Metered => Wire::Metered,
+        Verdict::Cooling => Wire::Cooling,
     }
 }

@@ -37,6 +37,7 @@ pub fn code(reason: Reason) -> Code {
         | Reason::NeedUnspecified
         | Reason::HandshakeFailed
         | Reason::RequestIdReused
+        | Reason::ResolutionInvalid
         | Reason::MalformedRequest => Code::InvalidArgument,
         Reason::RentabilityNotAvailable | Reason::OauthNotAvailable | Reason::MethodNotFound => Code::Unimplemented,
         Reason::KeySlugTaken | Reason::WorkspaceExists => Code::AlreadyExists,
@@ -53,13 +54,16 @@ pub fn code(reason: Reason) -> Code {
         | Reason::KeyInvalid
         | Reason::KeyUnreadable
         | Reason::KeyAltered
+        | Reason::JournalGap
         | Reason::KeyNotRevoked
         | Reason::WorkspaceAltered
         | Reason::ProviderMismatch
         | Reason::ModelNotAllowed
-        | Reason::NoEligibleKey => Code::FailedPrecondition,
+        | Reason::NoEligibleKey
+        | Reason::ResolutionExpired => Code::FailedPrecondition,
         Reason::VerificationUnavailable
         | Reason::CredentialUnavailable
+        | Reason::AllKeysCooling
         | Reason::VaultUnavailable
         | Reason::VaultRewound
         | Reason::StorageUnavailable => Code::Unavailable,

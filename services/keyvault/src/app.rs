@@ -16,6 +16,7 @@ use claviger_proto::keyvault_v1::catalog_server::CatalogServer;
 use claviger_proto::keyvault_v1::key_feed_server::KeyFeedServer;
 use claviger_proto::keyvault_v1::key_vault_server::KeyVaultServer;
 use claviger_proto::keyvault_v1::master_keys_server::MasterKeysServer;
+use claviger_proto::keyvault_v1::usage_server::UsageServer;
 use claviger_proto::keyvault_v1::workspaces_server::WorkspacesServer;
 use claviger_proto::{DESCRIPTORS, ERROR_DETAILS, methods, status};
 use claviger_runtime::layers::Calls;
@@ -34,19 +35,23 @@ use crate::grpc::catalog::CatalogService;
 use crate::grpc::key_feed::KeyFeedService;
 use crate::grpc::key_vault::{KeyVaultService, Show};
 use crate::grpc::master_keys::MasterKeysService;
+use crate::grpc::usage::UsageService;
 use crate::grpc::workspaces::WorkspacesService;
 use crate::refusals::Refusals;
 use crate::store::Store;
 use crate::usecase::audit::Audit;
 use crate::usecase::custody::Custody;
-use crate::usecase::keys::{Keys, LiveTests};
-use crate::usecase::{feed::Feed, master_keys::MasterKeys, reload, workspaces::Workspaces};
+use crate::usecase::journal::Journals;
+use crate::usecase::keys::{Keys, LiveTests, suspects};
+use crate::usecase::{feed::Feed, master_keys::MasterKeys, reload, usage::Usage, workspaces::Workspaces};
 use crate::verify::{Client, Egress, EgressProxy, ExtraRoots, Outbound, Tokens, Verifier};
 
 const PACKAGE: &str = "claviger.keyvault.v1";
 const KEY_FEED: &str = "claviger.keyvault.v1.KeyFeed";
 /// A service account's key file of 64 KiB, and the message around it.
 const LARGEST_CREATE: usize = 128 * 1024;
+/// A journal batch of 2,000 entries with the longest names.
+const LARGEST_BATCH: usize = 2 * 1024 * 1024;
 
 /// Runs the service until a signal.
 ///
@@ -57,7 +62,7 @@ pub fn run(settings: Serve) -> anyhow::Result<()> {
 }
 
 async fn serve(settings: Serve) -> anyhow::Result<()> {
-    let services = ["KeyVault", "Catalog", "Workspaces", "AuditLog", "MasterKeys", "KeyFeed"];
+    let services = ["KeyVault", "Catalog", "Workspaces", "AuditLog", "MasterKeys", "Usage", "KeyFeed"];
     let services = services.map(|name| format!("{PACKAGE}.{name}"));
     let services = services.each_ref().map(String::as_str);
     let refusals = Arc::new(Refusals::default());
@@ -157,7 +162,12 @@ fn routes(settings: &Serve, shell: &Shell, parts: Parts) -> anyhow::Result<Route
     let audit = AuditLogService::new(Audit::new(store.clone(), custody.clone()), shell.supervisor.servers());
     let master_keys = MasterKeys::new(store.clone(), custody.clone());
     let master_keys = MasterKeysServer::new(MasterKeysService::new(master_keys, shell.supervisor.servers()));
-    let feed = KeyFeedService::new(Feed::new(store, custody, plans, tokens), digest, shell.supervisor.servers());
+    let usage = UsageServer::new(UsageService::new(Usage::new(store.clone(), custody.clone())));
+    let (suspects, waiting) = suspects();
+    shell.supervisor.spawn("rejected keys", waiting.run(keys.clone(), shell.supervisor.servers()));
+    let journals = Journals::new(store.clone(), catalog.clone(), suspects);
+    let feed = Feed::new(store, custody, plans, tokens);
+    let feed = KeyFeedService::new(feed, journals, digest, shell.supervisor.servers());
     let key_vault = KeyVaultServer::new(KeyVaultService::new(keys, mutations, show));
     Ok(shell
         .routes(&[DESCRIPTORS, ERROR_DETAILS])?
@@ -166,7 +176,8 @@ fn routes(settings: &Serve, shell: &Shell, parts: Parts) -> anyhow::Result<Route
         .add_service(workspaces.max_decoding_message_size(largest.max(LARGEST_CREATE)))
         .add_service(AuditLogServer::new(audit).max_decoding_message_size(largest))
         .add_service(master_keys.max_decoding_message_size(largest))
-        .add_service(KeyFeedServer::new(feed).max_decoding_message_size(largest)))
+        .add_service(usage.max_decoding_message_size(largest))
+        .add_service(KeyFeedServer::new(feed).max_decoding_message_size(largest.max(LARGEST_BATCH))))
 }
 
 #[cfg(test)]

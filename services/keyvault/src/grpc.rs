@@ -7,6 +7,7 @@ pub mod key_vault;
 pub mod master_keys;
 mod mutation;
 mod streams;
+pub mod usage;
 pub mod workspaces;
 
 use claviger_auth::Caller;

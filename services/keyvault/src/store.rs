@@ -11,7 +11,9 @@ mod entity;
 mod error;
 mod event_row;
 mod filter;
+mod health;
 mod inspect;
+mod journal;
 mod key_row;
 mod lane;
 mod many;
@@ -22,6 +24,7 @@ mod role;
 mod schema;
 mod setup;
 mod standing;
+mod usage;
 mod workspace_row;
 mod write;
 mod writer;
@@ -32,7 +35,7 @@ pub(crate) mod tests;
 use std::sync::Arc;
 
 use sea_orm::DatabaseConnection;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use uuid::Uuid;
 
 pub use access::Access;
@@ -41,12 +44,14 @@ pub use bound::Stamp;
 pub use connect::{Location, LocationError};
 pub use error::StoreError;
 pub use inspect::Inspection;
+pub use journal::{Batch, Priced, Rejected, Taken};
 pub use key_row::StoredKey;
 pub use once::{Once, Recalled};
-pub use read::{After, Beside, Neighbours, TenantRows};
+pub use read::{After, Beside, Bound, Neighbours, TenantRows};
 pub use rewrap::{AnyRecord, AnyWorkspaceKey, Dependents, Place};
 pub use schema::{Migration, migrate, migrations};
-pub use setup::{Database, MasterKeyRow, Prepared, ServiceKeyRow};
+pub use setup::{Database, FreshKeys, MasterKeyRow, Prepared, ServiceKeyRow};
+pub use usage::{CallersAfter, UsageQuery};
 pub use write::WriteTxn;
 pub use writer::Writer;
 
@@ -77,6 +82,9 @@ pub struct Kept<T> {
 #[derive(Debug, Clone)]
 pub struct Store {
     read: DatabaseConnection,
+    journals: Option<DatabaseConnection>,
+    /// Lets batches of journals come one after the other.
+    batches: Arc<Semaphore>,
     binder: Arc<Binder>,
     epoch: Uuid,
     queue: mpsc::Sender<Work>,

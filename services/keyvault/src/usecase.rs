@@ -5,12 +5,14 @@ mod call;
 pub mod custody;
 pub mod destination;
 pub mod feed;
+pub mod journal;
 pub mod keyring_check;
 pub mod keys;
 pub mod master_keys;
 mod page;
 pub mod policy;
 pub mod reload;
+pub mod usage;
 pub mod workspaces;
 
 pub use call::{Answer, Call};

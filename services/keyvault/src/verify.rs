@@ -105,6 +105,18 @@ impl Verifier {
         Ok(KeyTest { result, detail, time: now(), http_status, duration: Duration::from_micros(micros) })
     }
 
+    /// Whether there is a test that can be made of a key.
+    #[must_use]
+    pub fn can_test(provider: &Provider, auth_type: AuthType, base_url: Option<&str>, location: Option<&str>) -> bool {
+        match (&provider.test, auth_type) {
+            (LiveTest::TokenExchange(_), AuthType::ServiceAccountJson) => true,
+            (LiveTest::Http(_), AuthType::ApiKey | AuthType::None) => {
+                provider.test_request(base_url, location).is_some()
+            }
+            _ => false,
+        }
+    }
+
     async fn try_exchange(&self, provider: &Provider, account: &SecretString) -> Finding {
         match self.mint(provider, account, OffsetDateTime::now_utc()).await {
             Ok(_token) => Finding::new(TestResult::Valid, ACCEPTED, Some(200)),

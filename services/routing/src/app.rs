@@ -2,11 +2,12 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use anyhow::Context;
 use claviger_auth::{IdentityLayer, Mode, TrustDomain};
 use claviger_core::catalog::Catalog;
-use claviger_crypto::sha256_hex;
+use claviger_crypto::{ResolutionSealer, sha256_hex};
 use claviger_proto::routing_v1::routing_server::RoutingServer;
 use claviger_proto::{DESCRIPTORS, ERROR_DETAILS, methods, status};
 use claviger_runtime::layers::Calls;
@@ -16,8 +17,11 @@ use tonic::service::Routes;
 use tower::Layer;
 
 use crate::config::Serve;
-use crate::feed::{self, Link};
+use crate::feed::{self, Link, Shipper};
 use crate::grpc::RoutingService;
+use crate::health::HealthBook;
+use crate::journal::Journal;
+use crate::report::Reports;
 use crate::resolve::Resolver;
 
 const PACKAGE: &str = "claviger.routing.v1";
@@ -38,10 +42,16 @@ async fn serve(settings: Serve) -> anyhow::Result<()> {
     let catalog = Arc::new(catalog(settings.catalog_file.as_deref())?);
     let channel = client::channel(&vault(&settings)?).map_err(unusable)?;
     let (feed, asks) = feed::feed();
-    let link = Link::new(settings.keyvault_url.clone(), channel, sha256_hex(&catalog.canonical_text()));
+    let (health, journal) = (Arc::<HealthBook>::default(), Arc::<Journal>::default());
+    let sealer = Arc::new(ResolutionSealer::new(unix_millis())?);
+    let digest = sha256_hex(&catalog.canonical_text());
+    let link = Link::new(settings.keyvault_url.clone(), channel.clone(), sealer.origin(), digest);
     shell.supervisor.spawn("feed", link.run(asks, shell.supervisor.background()));
-    let resolver = Resolver::new(feed.clone(), catalog, settings.implicit_workspaces());
-    let routes = routes(&settings, &shell, resolver)?;
+    let shipper = Shipper::new(channel, journal.clone());
+    shell.supervisor.spawn("journal", shipper.run(shell.supervisor.background()));
+    let reports = Reports::new(feed.clone(), catalog.clone(), health.clone(), journal.clone());
+    let resolver = Resolver::new(feed.clone(), catalog, health, journal, sealer, settings.implicit_workspaces());
+    let routes = routes(&settings, &shell, RoutingService::new(resolver, reports))?;
     let methods = methods::methods(PACKAGE);
     let calls = Calls { methods: methods.all, streams: methods.streams, uniform: status::of_transport };
     let ready = move || std::future::ready(if feed.is_connected() { Ok(()) } else { Err("no link to the vault") });
@@ -106,8 +116,14 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-fn routes(settings: &Serve, shell: &Shell, resolver: Resolver) -> anyhow::Result<Routes> {
-    let routing = RoutingServer::new(RoutingService::new(resolver));
+/// Milliseconds since 1970.
+fn unix_millis() -> u64 {
+    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or_default()
+}
+
+fn routes(settings: &Serve, shell: &Shell, routing: RoutingService) -> anyhow::Result<Routes> {
+    let routing = RoutingServer::new(routing);
     Ok(shell
         .routes(&[DESCRIPTORS, ERROR_DETAILS])?
         .add_service(routing.max_decoding_message_size(settings.common.max_request_bytes)))

@@ -2,15 +2,20 @@
 
 mod handshake;
 mod link;
+mod shipping;
 mod view;
 
-use claviger_core::fault::Fault;
-use claviger_core::ids::Tenant;
-use claviger_core::reason::Reason;
+use std::sync::Arc;
 use std::time::Duration;
+
+use claviger_core::fault::Fault;
+use claviger_core::reason::Reason;
+use claviger_core::route::Wanted;
+use claviger_crypto::ResolutionKey;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use link::{Link, LinkError};
+pub use shipping::Shipper;
 pub use view::TenantView;
 
 /// Asks that wait for the link, at most.
@@ -21,12 +26,13 @@ const QUEUE: usize = 1_024;
 pub struct Feed {
     asks: mpsc::Sender<Load>,
     connected: watch::Receiver<bool>,
+    resolution_key: watch::Receiver<Option<Arc<ResolutionKey>>>,
 }
 
 /// One ask.
 #[derive(Debug)]
 pub(crate) struct Load {
-    tenant: Tenant,
+    wanted: Wanted,
     traceparent: String,
     reply: oneshot::Sender<Result<TenantView, Fault>>,
     asked_again: bool,
@@ -43,7 +49,8 @@ impl Load {
 pub fn feed() -> (Feed, Asks) {
     let (asks, queue) = mpsc::channel(QUEUE);
     let (up, connected) = watch::channel(false);
-    (Feed { asks, connected }, Asks { queue, up })
+    let (key, resolution_key) = watch::channel(None);
+    (Feed { asks, connected, resolution_key }, Asks { queue, up, key })
 }
 
 /// The link's end of a feed.
@@ -51,17 +58,18 @@ pub fn feed() -> (Feed, Asks) {
 pub struct Asks {
     queue: mpsc::Receiver<Load>,
     up: watch::Sender<bool>,
+    key: watch::Sender<Option<Arc<ResolutionKey>>>,
 }
 
 impl Feed {
-    /// One tenant, as it is now.
+    /// One tenant, as it is now, with those of its standing orders that are asked for.
     ///
     /// # Errors
-    /// `VAULT_UNAVAILABLE`.
-    pub async fn load(&self, tenant: &Tenant) -> Result<TenantView, Fault> {
+    /// `VAULT_UNAVAILABLE`, `WORKSPACE_NOT_FOUND`, `WORKSPACE_ALTERED`.
+    pub async fn load(&self, wanted: Wanted) -> Result<TenantView, Fault> {
         let (reply, answer) = oneshot::channel();
         let traceparent = claviger_runtime::propagation::traceparent().unwrap_or_default();
-        let load = Load { tenant: tenant.clone(), traceparent, reply, asked_again: false };
+        let load = Load { wanted, traceparent, reply, asked_again: false };
         self.asks.send(load).await.map_err(|_| unavailable())?;
         answer.await.map_err(|_| unavailable())?
     }
@@ -71,9 +79,26 @@ impl Feed {
     pub fn is_connected(&self) -> bool {
         *self.connected.borrow()
     }
+
+    /// What resolution ids are sealed with: as the vault said at the last handshake, however the link is now; none before the
+    /// first.
+    #[must_use]
+    pub fn resolution_key(&self) -> Option<Arc<ResolutionKey>> {
+        self.resolution_key.borrow().clone()
+    }
 }
 
-fn unavailable() -> Fault {
+#[cfg(test)]
+impl Feed {
+    /// Of no vault.
+    pub(crate) fn with_key(key: Arc<ResolutionKey>) -> Self {
+        let (feed, asks) = feed();
+        asks.key.send_replace(Some(key));
+        feed
+    }
+}
+
+pub(crate) fn unavailable() -> Fault {
     Fault::new(Reason::VaultUnavailable, "routing has no link to the vault now; try again")
         .retry_after(Duration::from_secs(1))
 }

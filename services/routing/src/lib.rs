@@ -2,6 +2,15 @@
 
 pub mod app;
 pub mod config;
+pub mod counted;
 pub mod feed;
 pub mod grpc;
+pub mod health;
+pub mod journal;
+pub mod report;
 pub mod resolve;
+pub mod ticket;
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
+mod simulation;

@@ -33,6 +33,7 @@ impl<'a> Calls<'a> {
         calls.misplace_in_the_vault().await;
         calls.open_the_feed().await;
         calls.resolve().await;
+        calls.report().await;
         calls.misplace_in_routing().await;
         calls.send_as_metadata().await;
         calls.ask_for_health().await;

@@ -230,7 +230,7 @@ async fn hostile_resolves_are_refused() {
         ("category", ResolveKeyRequest { category: "canary".into(), ..ask() }),
         ("model", ResolveKeyRequest { model: "canary x".into(), ..ask() }),
         ("excluded", ResolveKeyRequest { exclude_key_ids: vec!["canary".into()], ..ask() }),
-        ("too many excluded", ResolveKeyRequest { exclude_key_ids: vec![uid; 101], ..ask() }),
+        ("too many excluded", ResolveKeyRequest { exclude_key_ids: vec![uid; 1_501], ..ask() }),
         ("consent", ResolveKeyRequest { fallback_consent: 99, ..ask() }),
         ("negative consent", ResolveKeyRequest { fallback_consent: -1, ..ask() }),
         ("token", ResolveKeyRequest { consistency_token: "canary.1".into(), ..ask() }),

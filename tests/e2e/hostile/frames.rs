@@ -43,8 +43,8 @@ async fn bytes_that_are_no_message_are_refused_by_every_method() {
             }
         }
     }
-    // KeyVault, Catalog, Workspaces, AuditLog, MasterKeys, KeyFeed, Routing
-    assert_eq!(tried, 3 * (14 + 3 + 12 + 3 + 2 + 1 + 2));
+    // KeyVault, Catalog, Workspaces, AuditLog, MasterKeys, Usage, KeyFeed, Routing
+    assert_eq!(tried, 3 * (14 + 3 + 12 + 3 + 2 + 2 + 1 + 4));
     let not_utf8 = field(1, b"workspaces/canary\xff");
     let refused = raw::call(address(&fleet), "claviger.keyvault.v1.Workspaces/GetWorkspace", &[], &not_utf8).await;
     assert_refused("not UTF-8", &refused.unwrap(), MALFORMED);

@@ -35,7 +35,7 @@ async fn reflection_lists_all_services_and_describes_errors_in_both_versions() {
     let fleet = Fleet::start().await.unwrap();
     let plumbing =
         ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"];
-    let vault = ["AuditLog", "Catalog", "KeyFeed", "KeyVault", "MasterKeys", "Workspaces"];
+    let vault = ["AuditLog", "Catalog", "KeyFeed", "KeyVault", "MasterKeys", "Usage", "Workspaces"];
     let vault = vault.map(|name| format!("claviger.keyvault.v1.{name}"));
     let routing = ["claviger.routing.v1.Routing".to_owned()];
     for (process, own) in [(&fleet.vault, &vault[..]), (&fleet.routing, &routing[..])] {

@@ -11,7 +11,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use super::pki::{Authority, Identity};
 use crate::startup::place::{Refusal, refuse};
 
-pub(super) const ROUTING: &str = "spiffe://example.org/claviger/routing";
+pub(crate) const ROUTING: &str = "spiffe://example.org/claviger/routing";
 pub(crate) const RUNTIME: &str = "spiffe://example.org/agents/runtime";
 
 /// Both services, the authority of all certificates, and the folder that holds everything.

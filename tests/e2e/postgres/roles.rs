@@ -3,6 +3,7 @@
 use claviger_proto::keyvault_v1 as kv;
 use claviger_proto::keyvault_v1::key_vault_client::KeyVaultClient;
 use claviger_proto::keyvault_v1::master_keys_client::MasterKeysClient;
+use claviger_proto::keyvault_v1::usage_client::UsageClient;
 use claviger_proto::keyvault_v1::workspaces_client::WorkspacesClient;
 use claviger_proto::keyvault_v1::{
     CreateWorkspaceRequest, ListProviderKeysRequest, RevokeProviderKeyRequest, TestProviderKeyRequest,
@@ -13,8 +14,9 @@ use sea_orm::{ConnectionTrait, Database};
 use tonic::transport::Channel;
 use uuid::Uuid;
 
-use crate::mtls::secured::{RUNTIME, Secured};
+use crate::mtls::secured::{ROUTING, RUNTIME, Secured};
 use crate::startup::place::{Refusal, run};
+use crate::usage::feed::{FakeRouting, cooling, reported, resolved, use_of};
 
 const PASSWORD: &str = "a-password";
 
@@ -80,6 +82,9 @@ async fn the_service_runs_whole_with_the_least_role() {
     use_all_of_it(&secured).await;
 
     assert!(!secured.folder.path().join("data/keyvault.db").exists(), "the server is in its place");
+    for table in ["key_uses", "key_health"] {
+        assert_eq!(prepared.schema.number(&format!("SELECT COUNT(*) FROM {table}")).await.unwrap(), 0, "{table}");
+    }
     let keys = "SELECT COUNT(*) FROM provider_keys WHERE state = 'REVOKED'";
     assert_eq!(prepared.schema.number(keys).await.unwrap(), 1);
     assert!(!secured.vault.log().contains("may change or delete"), "{}", secured.vault.log());
@@ -107,6 +112,7 @@ async fn use_all_of_it(secured: &Secured) {
     vault.test_provider_key(TestProviderKeyRequest { name: name.clone(), ..Default::default() }).await.unwrap();
     let list = ListProviderKeysRequest { parent: "workspaces/acme".into(), ..Default::default() };
     assert_eq!(vault.list_provider_keys(list).await.unwrap().into_inner().provider_keys.len(), 1);
+    tell_of_it(secured, &mut vault).await;
     change_all_of_it(&mut vault, &mut workspaces).await;
     rotate(&mut MasterKeysClient::new(secured.channel_as(&secured.vault, &[RUNTIME]))).await;
     vault.revoke_provider_key(RevokeProviderKeyRequest { name, ..Default::default() }).await.unwrap();
@@ -119,6 +125,39 @@ async fn use_all_of_it(secured: &Secured) {
     vault.create_provider_key(create_request("workspaces/doomed", "anthropic", &key("good"))).await.unwrap();
     let deletion = kv::DeleteWorkspaceRequest { name: "workspaces/doomed".into(), ..Default::default() };
     assert_eq!(workspaces.delete_workspace(deletion).await.unwrap().into_inner().purged_key_count, 1);
+}
+
+/// A journal is taken, a reported key tested again, usage summed up, and a key's health forgotten with it.
+async fn tell_of_it(secured: &Secured, vault: &mut KeyVaultClient<Channel>) {
+    let (replica, channel) = (Uuid::now_v7(), secured.channel_as(&secured.vault, &[ROUTING]));
+    let mut routing = FakeRouting::over(channel, replica).await;
+    let stored = vault.create_provider_key(create_request("workspaces/acme", "anthropic", &key("good"))).await.unwrap();
+    let stored = stored.into_inner();
+    let of = use_of(&stored);
+    let entries = vec![
+        resolved(&of),
+        reported(&of, replica, 1, kv::Outcome::InvalidKey),
+        cooling(&stored, "", kv::Outcome::RateLimited),
+    ];
+    for _ in 0..2 {
+        assert_eq!(routing.tell(1, entries.clone()).await.unwrap(), 3);
+    }
+    let get = kv::GetProviderKeyRequest { name: stored.name.clone() };
+    let mut shown = stored.clone();
+    while shown.last_test == stored.last_test {
+        shown = vault.get_provider_key(get.clone()).await.unwrap().into_inner();
+    }
+    assert_eq!((shown.state(), shown.health.unwrap().cooldowns.len()), (kv::provider_key::State::Active, 0));
+    let mut usage = UsageClient::new(secured.channel_as(&secured.vault, &[RUNTIME]));
+    let query = kv::QueryUsageRequest { parent: "workspaces/acme".into(), ..Default::default() };
+    assert_eq!(usage.query_usage(query).await.unwrap().into_inner().rows[0].calls, 1);
+    let callers = kv::ListCallersRequest { key: stored.name.clone(), ..Default::default() };
+    assert_eq!(usage.list_callers(callers).await.unwrap().into_inner().callers.len(), 1);
+    vault
+        .revoke_provider_key(RevokeProviderKeyRequest { name: stored.name.clone(), ..Default::default() })
+        .await
+        .unwrap();
+    vault.purge_provider_key(kv::PurgeProviderKeyRequest { name: stored.name, ..Default::default() }).await.unwrap();
 }
 
 /// Each kind of row is changed and, where that can be, deleted.
@@ -200,6 +239,8 @@ async fn the_service_s_role_cannot_touch_what_was_recorded_and_public_has_nothin
         "DELETE FROM audit_head",
         "DELETE FROM provider_keys",
         "DELETE FROM workspaces",
+        "DELETE FROM usage_hours",
+        "DELETE FROM journals",
         "UPDATE vault SET epoch = 'x'",
         "DELETE FROM seaql_migrations",
         "INSERT INTO seaql_migrations VALUES ('x', 0)",
@@ -342,9 +383,12 @@ async fn the_embedded_database_is_migrated_by_the_same_command() {
     migrate(&["--service-role", "x"]).assert_line("the embedded database has no roles");
 
     let file = folder.path().join("data/keyvault.db");
-    claviger_tests::database::alter(&file, "UPDATE seaql_migrations SET version = 'm20261121_000001_unreleased'")
-        .await
-        .unwrap();
+    claviger_tests::database::alter(
+        &file,
+        "UPDATE seaql_migrations SET version = 'm20261121_000001_unreleased' WHERE version LIKE '%_vault'",
+    )
+    .await
+    .unwrap();
     let before = std::fs::read(&file).unwrap();
     migrate(&[]).assert_line("a version of claviger-keyvault that this one does not know");
     let key_file = folder.path().join("data/master.key");

@@ -69,7 +69,7 @@ async fn check_opens_everything(kind: Kind) {
 
     let before = if kind == Kind::Sqlite { place.bytes() } else { Default::default() };
     let check = place.keyring_and_database("check", &[]);
-    assert_eq!(cells(check.assert_success(), &old), ["decrypt-only", "1", "4", "2", "0"]);
+    assert_eq!(cells(check.assert_success(), &old), ["decrypt-only", "1", "5", "2", "0"]);
     assert_eq!(cells(&check, &new), ["primary", "2", "0", "2", "0"]);
     std::fs::copy(place.key_file(), place.key_file().with_extension("copy")).unwrap();
     place.keyring("retire", &["--id", &old, "--without-database-check"]).assert_success();

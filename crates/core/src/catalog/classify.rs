@@ -44,7 +44,8 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    const ALL: [Self; 10] = [
+    /// All of them, in the order of usage.proto.
+    pub const ALL: [Self; 10] = [
         Self::Ok,
         Self::InvalidKey,
         Self::Forbidden,

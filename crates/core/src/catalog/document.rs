@@ -7,7 +7,11 @@ use toml::{Table, Value};
 use super::error::{CatalogError, Problem};
 
 /// What an entry takes over from the one that it is like: how keys look and travel, and how answers are read.
-const SHARED: &[&str] = &["auth_types", "dashboard_url", "key", "headers", "base_url", "location", "test", "rules"];
+const SHARED: &[&str] =
+    &["auth_types", "dashboard_url", "key", "headers", "base_url", "location", "test", "rules", "resets"];
+
+/// What of an entry tells nothing of how keys are chosen, tested and sent.
+const PRICES: &str = "price";
 
 /// The tables of a file.
 #[derive(Debug, Clone, Default)]
@@ -16,6 +20,12 @@ pub(super) struct Document {
     entries: Vec<(String, Table)>,
     /// The rules for any provider.
     pub(super) rules: Option<Value>,
+    /// The resets of any provider.
+    pub(super) resets: Option<Value>,
+    /// What calls need that nothing else says anything of.
+    pub(super) defaults: Option<Table>,
+    /// The platform's fees.
+    pub(super) fees: Option<Table>,
 }
 
 impl Document {
@@ -25,10 +35,13 @@ impl Document {
             None => Vec::new(),
             Some(value) => value.try_into().map_err(|e| shape("*", "provider", e))?,
         };
-        let rules = top.remove("rules");
+        let (rules, resets) = (top.remove("rules"), top.remove("resets"));
+        let defaults =
+            top.remove("defaults").map(Value::try_into).transpose().map_err(|e| shape("*", "defaults", e))?;
+        let fees = top.remove("fees").map(Value::try_into).transpose().map_err(|e| shape("*", "fees", e))?;
         match top.keys().next() {
             Some(field) => Err(CatalogError::UnknownSection { field: field.clone() }),
-            None => Ok(Self { entries: with_ids(entries)?, rules }),
+            None => Ok(Self { entries: with_ids(entries)?, rules, resets, defaults, fees }),
         }
     }
 
@@ -41,6 +54,9 @@ impl Document {
             }
         }
         self.rules = over.rules.or(self.rules.take());
+        self.resets = over.resets.or(self.resets.take());
+        merge(self.defaults.get_or_insert_default(), over.defaults.unwrap_or_default());
+        merge(self.fees.get_or_insert_default(), over.fees.unwrap_or_default());
     }
 
     /// The entries, each complete with what it takes over.
@@ -64,12 +80,16 @@ impl Document {
     pub(super) fn canonical_text(&self) -> String {
         let mut out = String::new();
         for (_, table) in &self.entries {
-            write_table(table, &mut out);
+            write_table(table, &[PRICES], &mut out);
             out.push('\n');
         }
-        if let Some(rules) = &self.rules {
-            write_value(rules, &mut out);
+        for list in [&self.rules, &self.resets] {
+            if let Some(list) = list {
+                write_value(list, &mut out);
+            }
+            out.push('\n');
         }
+        write_table(self.defaults.as_ref().unwrap_or(&Table::new()), &[], &mut out);
         out
     }
 }
@@ -104,8 +124,8 @@ fn merge(base: &mut Table, over: Table) {
 }
 
 /// Fields in the order of their names, texts escaped: one text for one meaning.
-fn write_table(table: &Table, out: &mut String) {
-    let mut fields: Vec<_> = table.iter().collect();
+fn write_table(table: &Table, without: &[&str], out: &mut String) {
+    let mut fields: Vec<_> = table.iter().filter(|(name, _)| !without.contains(&name.as_str())).collect();
     fields.sort_unstable_by_key(|(name, _)| name.as_str());
     out.push('{');
     for (name, value) in fields {
@@ -119,7 +139,7 @@ fn write_table(table: &Table, out: &mut String) {
 
 fn write_value(value: &Value, out: &mut String) {
     match value {
-        Value::Table(table) => write_table(table, out),
+        Value::Table(table) => write_table(table, &[], out),
         Value::Array(list) => {
             out.push('[');
             for item in list {

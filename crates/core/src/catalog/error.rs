@@ -7,7 +7,7 @@ pub enum CatalogError {
     /// The file is not TOML.
     #[error("the catalog file is not TOML")]
     Syntax(#[source] Box<toml::de::Error>),
-    /// A table or key at the top that is none of `provider` and `rules`.
+    /// A table or key at the top that is none of `provider`, `rules`, `resets` and `fees`.
     #[error("the catalog file has an unknown field {field} at its top")]
     UnknownSection {
         /// Its name.
@@ -30,7 +30,7 @@ pub enum CatalogError {
     /// A field whose value has another type than it should, or a table in it with unknown fields.
     #[error("catalog entry {entry}: field {field} does not have its form")]
     Shape {
-        /// The entry's id; `*` for the rules of any provider.
+        /// The entry's id; `*` for the rules and resets of any provider, and for fees.
         entry: String,
         /// The field.
         field: &'static str,
@@ -41,7 +41,7 @@ pub enum CatalogError {
     /// A field whose value cannot be used.
     #[error("catalog entry {entry}: field {field} {problem}")]
     Invalid {
-        /// The entry's id; `*` for the rules of any provider.
+        /// The entry's id; `*` for the rules and resets of any provider, and for fees.
         entry: String,
         /// The field, as a path.
         field: String,
@@ -134,7 +134,37 @@ pub enum Problem {
     /// 429 and 5xx say nothing against a key.
     #[error("cannot be invalid_key for 429 or 5xx")]
     NeverInvalid,
+    /// Not a time that a rule can imply, or on a rule that implies none.
+    #[error("must be next_month, and goes with quota_exhausted in the rules for calls")]
+    Until,
+    /// Neither a header nor a field of the body, or both.
+    #[error("must be given if field is not, and only then")]
+    ResetPlace,
+    /// Not a header name.
+    #[error("must be a header name")]
+    HeaderName,
+    /// Not one of the forms of times.
+    #[error("must be one of seconds, milliseconds, duration, retry_after, rfc3339, unix_seconds, unix_millis")]
+    Form,
+    /// `limit` or `refills` on a reset that is not of a window.
+    #[error("goes only with remaining")]
+    NoWindow,
+    /// A position that is 0, or in a body.
+    #[error("must be 1 or more, and goes only with header")]
+    Position,
+    /// An outcome whose end no answer can tell.
+    #[error("must be rate_limited, quota_exhausted or (without remaining) overloaded")]
+    ResetOutcome,
     /// A prefix or text to look for that is not printable ASCII.
     #[error("must be printable ASCII characters without spaces")]
     Text,
+    /// A price or fee that is no amount of credits.
+    #[error("must be a decimal number in quotes, of up to 12 digits and up to 6 more behind a point")]
+    Amount,
+    /// Not the name of a model, or the beginning of one.
+    #[error("must be models' names, or their beginnings with a * at the end")]
+    Pattern,
+    /// A pattern that has another price already.
+    #[error("names models that have a price already")]
+    PricedTwice,
 }

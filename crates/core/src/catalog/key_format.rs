@@ -3,11 +3,15 @@
 
 use regex_lite::Regex;
 
+use super::Catalog;
 use super::kinds::AuthType;
 use super::provider::Provider;
 
 /// The longest API key, in bytes.
 pub const MAX_API_KEY: usize = 16 * 1024;
+
+/// Ids that begin as keys do are left alone if they are shorter: no provider's keys with a known beginning are.
+const SHORTEST_LOOKALIKE: usize = 32;
 
 /// The form of a provider's API keys.
 #[derive(Debug, Clone, Default)]
@@ -123,6 +127,16 @@ impl Provider {
         let notes = self.key.warn.iter().filter(|note| secret.starts_with(&note.prefix));
         warnings.extend(notes.map(|note| KeyWarning::Note(note.reason.clone())));
         Ok(warnings)
+    }
+}
+
+impl Catalog {
+    /// Whether a text that should be an id looks like some provider's key that was put into the wrong field. Ids are
+    /// stored and shown, so such a one must not become one.
+    #[must_use]
+    pub fn resembles_key(&self, id: &str) -> bool {
+        let prefixes = self.providers.iter().flat_map(|provider| &provider.key.prefixes);
+        id.len() >= SHORTEST_LOOKALIKE && prefixes.into_iter().any(|prefix| id.starts_with(prefix.as_str()))
     }
 }
 

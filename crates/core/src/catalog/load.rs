@@ -8,17 +8,19 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 use url::Url;
 
-use super::Catalog;
 use super::document::{Document, shape};
 use super::error::{CatalogError, Problem};
 use super::key_format::{KeyFormat, PrefixNote};
 use super::kinds::{AuthType, Category};
+use super::load_resets::build_resets;
 use super::load_rules::RawRule;
+use super::price::{self, Price};
 use super::provider::{
     BaseUrl, HeaderTemplate, HttpTest, LiveTest, Location, Method, Provider, TokenExchange, is_location,
 };
 use super::rule::Rule;
-use crate::ids::{ProviderId, is_slug};
+use super::{Catalog, Defaults};
+use crate::ids::{ModelId, ProviderId, is_slug};
 
 impl Catalog {
     pub(super) fn load(document: Document) -> Result<Self, CatalogError> {
@@ -29,8 +31,38 @@ impl Catalog {
         find_foreign_prefixes(&mut providers);
         let general = document.rules.clone().map(Value::try_into).transpose().map_err(|e| shape("*", "rules", e))?;
         let rules = build_rules("*", "rules", general.unwrap_or_default(), false)?;
-        Ok(Self { document, providers, index, rules })
+        let resets = build_resets("*", document.resets.clone())?;
+        let defaults =
+            document.defaults.clone().map(Table::try_into).transpose().map_err(|e| shape("*", "defaults", e))?;
+        let defaults = defaults.map(|raw| build_defaults(raw, &index, &providers)).transpose()?.unwrap_or_default();
+        let fees = document.fees.clone().map(Table::try_into).transpose().map_err(|e| shape("*", "fees", e))?;
+        let fees = price::fees(&fees.unwrap_or_default()).map_err(|(field, problem)| invalid("*", field, problem))?;
+        Ok(Self { document, providers, index, rules, resets, defaults, fees })
     }
+}
+
+/// What nothing names, as the file has it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawDefaults {
+    provider: Option<String>,
+    model: Option<String>,
+}
+
+fn build_defaults(
+    raw: RawDefaults,
+    index: &HashMap<String, usize>,
+    providers: &[Provider],
+) -> Result<Defaults, CatalogError> {
+    let known = |name: String| {
+        let position = index.get(&name).ok_or_else(|| invalid("*", "defaults.provider", Problem::NoSuchEntry))?;
+        Ok(providers[*position].id.clone())
+    };
+    let model = raw.model.map(|model| ModelId::parse(&model)).transpose();
+    Ok(Defaults {
+        provider: raw.provider.map(known).transpose()?,
+        model: model.map_err(|_| invalid("*", "defaults.model", Problem::Value))?,
+    })
 }
 
 fn index(providers: &[Provider]) -> Result<HashMap<String, usize>, CatalogError> {
@@ -189,6 +221,8 @@ impl Entry {
             model_prefixes: self.prefixes("model_prefixes")?,
             model_prefix_excludes: self.prefixes("model_prefix_excludes")?,
             rules: self.rules()?,
+            resets: build_resets(&self.id, self.table.remove("resets"))?,
+            prices: self.prices()?,
         };
         match self.table.keys().next() {
             Some(field) => Err(CatalogError::UnknownField { entry: self.id.clone(), field: field.clone() }),
@@ -284,6 +318,11 @@ impl Entry {
     fn rules(&mut self) -> Result<Vec<Rule>, CatalogError> {
         let raw = self.take("rules")?.unwrap_or_default();
         build_rules(&self.id, "rules", raw, false)
+    }
+
+    fn prices(&mut self) -> Result<Vec<Price>, CatalogError> {
+        let raw = self.take("price")?.unwrap_or_default();
+        price::prices(raw).map_err(|(field, problem)| self.invalid(field, problem))
     }
 
     fn key(&mut self) -> Result<KeyFormat, CatalogError> {

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::classify::Outcome;
 use super::error::Problem;
-use super::rule::{BodyMatch, BodyTest, Path, Rule, Ruling, StatusMatch};
+use super::rule::{BodyMatch, BodyTest, Path, Rule, Ruling, StatusMatch, Until};
 
 /// A rule as it stands in the file.
 #[derive(Deserialize)]
@@ -16,6 +16,7 @@ pub(super) struct RawRule {
     value: Option<RawValue>,
     outcome: String,
     reason: Option<String>,
+    until: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -49,7 +50,8 @@ impl RawRule {
             return Err(("reason", Problem::Empty));
         }
         let body = body(self.field.as_deref(), self.op.as_deref(), self.value)?;
-        Ok(Rule { status, body, ruling, reason: self.reason })
+        let until = self.until.map(|name| until(&name, ruling, of_test)).transpose()?;
+        Ok(Rule { status, body, ruling, reason: self.reason, until })
     }
 }
 
@@ -70,6 +72,11 @@ fn ruling(name: &str, of_test: bool) -> Result<Ruling, RuleProblem> {
         None | Some(Outcome::NetworkError | Outcome::ClientAborted) => Err(("outcome", Problem::Outcome)),
         Some(outcome) => Ok(Ruling::Outcome(outcome)),
     }
+}
+
+fn until(name: &str, ruling: Ruling, of_test: bool) -> Result<Until, RuleProblem> {
+    let goes_along = ruling == Ruling::Outcome(Outcome::QuotaExhausted) && !of_test;
+    if name == "next_month" && goes_along { Ok(Until::NextMonth) } else { Err(("until", Problem::Until)) }
 }
 
 fn body(field: Option<&str>, op: Option<&str>, value: Option<RawValue>) -> Result<Option<BodyMatch>, RuleProblem> {

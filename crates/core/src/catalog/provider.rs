@@ -7,6 +7,8 @@ use secrecy::{ExposeSecret, SecretString};
 use super::base_url::{BaseUrlError, canonical_base_url};
 use super::key_format::KeyFormat;
 use super::kinds::{AuthType, Category};
+use super::price::Price;
+use super::reset::ResetSource;
 use super::rule::Rule;
 use crate::ids::ProviderId;
 
@@ -47,6 +49,10 @@ pub struct Provider {
     pub test: LiveTest,
     /// How its answers are read.
     pub rules: Vec<Rule>,
+    /// Where its answers tell when a key can be used again.
+    pub resets: Vec<ResetSource>,
+    /// What its models cost on the platform's keys, if the operator says so.
+    pub prices: Vec<Price>,
 }
 
 /// A header of each request.

@@ -15,6 +15,15 @@ pub struct Rule {
     pub ruling: Ruling,
     /// Why, for people: it reads on from "Invalid Anthropic key: ".
     pub reason: Option<String>,
+    /// When what is used up comes back, where the error itself implies it. Only for [`Outcome::QuotaExhausted`].
+    pub until: Option<Until>,
+}
+
+/// A time that follows from the calendar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// The first of the next month, 00:00 UTC.
+    NextMonth,
 }
 
 /// Which statuses a rule is for.
@@ -135,6 +144,20 @@ impl Path {
             }
         }
         Some(Self(steps))
+    }
+
+    /// The first text or number that the path leads to, as a text.
+    pub(super) fn text(&self, root: &Value) -> Option<String> {
+        let mut found = None;
+        self.any(root, &mut |value| {
+            found = match value {
+                Value::String(text) => Some(text.clone()),
+                Value::Number(number) => Some(number.to_string()),
+                _ => None,
+            };
+            found.is_some()
+        });
+        found
     }
 
     /// Whether one of the values that the path leads to is accepted.

@@ -2,9 +2,14 @@
 
 mod builtin;
 mod calls;
+mod facts;
 mod keys;
 mod live_tests;
 mod overrides;
+mod prices;
+mod reset_properties;
+mod resets;
+mod texts;
 mod wire;
 
 use super::*;

@@ -1,4 +1,4 @@
-//! Keys of the vault as a whole: for fingerprints, row tags, page tokens.
+//! Keys of the vault as a whole: for fingerprints, row tags, page tokens, resolution ids.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use super::wrap;
 use crate::encode;
 use crate::kdf;
 use crate::keyring::RootKey;
-use crate::secret::{self, SecretKey};
+use crate::secret::{self, KEY_LEN, SecretKey};
 
 const WRAP_LABEL: &[u8] = b"claviger/service-key/v1";
 
@@ -58,6 +58,11 @@ impl ServiceKey {
     /// Whether `tag` is the [`ServiceKey::mac`] of these parts, compared in constant time.
     pub fn verify(&self, domain: &str, parts: &[&[u8]], tag: &[u8]) -> bool {
         self.mac(domain, parts).as_slice().ct_eq(tag).into()
+    }
+
+    /// To derive another key from. A service key is good for that or for [`ServiceKey::mac`], never for both.
+    pub(crate) fn expose(&self) -> &[u8; KEY_LEN] {
+        self.0.expose_secret()
     }
 }
 

@@ -74,6 +74,30 @@ fn swapped_records_do_not_open() {
 }
 
 #[test]
+fn the_resolution_key_comes_over_and_opens_as_nothing_else() {
+    let key = ResolutionKey::from_slice(&[9; 32]).unwrap();
+    let (sealer, opener) = session();
+    let sealed = sealer.seal_resolution_key(&key).unwrap();
+    assert_eq!(opener.open_resolution_key(&sealed).unwrap().expose(), key.expose());
+    assert_eq!(opener.open(&context(), &sealed).unwrap_err(), SessionError::Record, "no record");
+    let record = sealer.seal(&context(), &[9; 32]).unwrap();
+    assert_eq!(opener.open_resolution_key(&record).unwrap_err(), SessionError::Record, "nor is a record the key");
+    assert_eq!(session().1.open_resolution_key(&sealed).unwrap_err(), SessionError::Record, "another session's");
+    for bit in 0..sealed.len() * 8 {
+        let mut altered = sealed.clone();
+        altered[bit / 8] ^= 1 << (bit % 8);
+        assert_eq!(opener.open_resolution_key(&altered).unwrap_err(), SessionError::Record, "bit {bit}");
+    }
+    for length in 0..sealed.len() {
+        assert_eq!(opener.open_resolution_key(&sealed[..length]).unwrap_err(), SessionError::Record, "length {length}");
+    }
+    for short_or_long in [&[9; 31][..], &[9; 33]] {
+        let sealed = sealer.seal_as(RESOLUTION_KEY, short_or_long).unwrap();
+        assert_eq!(opener.open_resolution_key(&sealed).unwrap_err(), SessionError::Record);
+    }
+}
+
+#[test]
 fn no_bit_can_be_flipped_and_nothing_cut_off() {
     let (sealer, opener) = session();
     let sealed = sealer.seal(&context(), b"secret").unwrap();

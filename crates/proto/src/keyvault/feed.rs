@@ -1,9 +1,10 @@
 //! The feed's messages: what the vault sends of a key, and how routing reads it back.
 
+use claviger_core::command::{BindSession, SetAgentRoute};
 use claviger_core::fault::Fault;
-use claviger_core::ids::{KeyId, KeySlug, ModelId, ProviderId, UserId};
-use claviger_core::key::ProviderKey;
-use claviger_core::route::{CredentialState, RouteKey};
+use claviger_core::ids::{AgentId, KeyId, KeySlug, ModelId, ProviderId, SessionId, Tenant, UserId};
+use claviger_core::key::{ProviderKey, TestResult};
+use claviger_core::route::{AgentOrder, CredentialState, RouteKey, SessionPin, Wanted};
 use claviger_core::workspace::Policy;
 
 use prost::Message;
@@ -11,6 +12,8 @@ use time::OffsetDateTime;
 
 use crate::convert::{self, filled, optional, time, timestamp};
 use crate::keyvault_v1 as kv;
+
+use super::keys::{test_message, test_result_from};
 
 /// The keys of one part, encoded, in bytes at most (but at least one key). Receivers take 4 MiB.
 const LARGEST_PART: usize = 1024 * 1024;
@@ -26,6 +29,10 @@ pub struct TenantPart {
     pub policy: Policy,
     /// Its plan includes own keys.
     pub byok: bool,
+    /// The order of the agent that was asked for.
+    pub order: Option<(AgentId, AgentOrder)>,
+    /// The binding of the session that was asked for.
+    pub pin: Option<(SessionId, SessionPin)>,
     /// Some of its keys, each with its sealed secret (empty where it has none to hand out).
     pub keys: Vec<(RouteKey, Vec<u8>)>,
     /// Another part follows.
@@ -59,6 +66,7 @@ pub fn sealed_key_message(
         sealed_secret,
         unreadable,
         credential_expire_time: credential_expire_time.map(timestamp),
+        last_test: key.last_test.as_ref().map(test_message),
     }
 }
 
@@ -95,6 +103,7 @@ pub fn sealed_key_from(message: kv::SealedKey) -> Result<(RouteKey, Vec<u8>), Fa
             .as_ref()
             .map(|t| time("credential_expire_time", t))
             .transpose()?,
+        last_test: message.last_test.map(last_test).transpose()?,
         credential: match (message.unreadable, auth_type) {
             (true, _) => CredentialState::Unreadable,
             (false, kv::AuthType::None) => CredentialState::Ready,
@@ -103,6 +112,23 @@ pub fn sealed_key_from(message: kv::SealedKey) -> Result<(RouteKey, Vec<u8>), Fa
         },
     };
     Ok((key, message.sealed_secret))
+}
+
+fn last_test(message: kv::KeyTest) -> Result<(TestResult, OffsetDateTime), Fault> {
+    let result = test_result_from(message.result()).ok_or_else(|| convert::unknown_enum("last_test.result"))?;
+    Ok((result, time("last_test.test_time", &message.test_time.unwrap_or_default())?))
+}
+
+/// Reads what a snapshot is asked for.
+///
+/// # Errors
+/// `INVALID_FIELD`.
+pub fn wanted(load: &kv::LoadTenant) -> Result<Wanted, Fault> {
+    Ok(Wanted {
+        tenant: Tenant::parse(&load.tenant).map_err(Fault::id("tenant"))?,
+        agent: optional("agent", &load.agent, AgentId::parse)?,
+        session: optional("session", &load.session, SessionId::parse)?,
+    })
 }
 
 /// Reads one part of a snapshot.
@@ -122,12 +148,31 @@ pub fn tenant_part(message: kv::TenantSnapshot) -> Result<TenantPart, Fault> {
                 .iter()
                 .map(|p| ProviderId::parse(p).map_err(Fault::id("allowed_providers")))
                 .collect::<Result<_, _>>()?,
-            ..Policy::default()
+            default_mode: convert::default_mode_from("default_mode", message.default_mode)?.unwrap_or_default(),
+            plan: None,
+            read_only: false,
         },
         byok: message.byok,
+        order: message.agent_route.map(agent_order).transpose()?,
+        pin: message.session_binding.map(session_pin).transpose()?,
         keys: message.keys.into_iter().map(sealed_key_from).collect::<Result<_, _>>()?,
         more: message.more,
     })
+}
+
+/// Read as the request that set it: what the vault takes, routing takes.
+fn agent_order(message: kv::AgentRoute) -> Result<(AgentId, AgentOrder), Fault> {
+    let set = SetAgentRoute::try_from(kv::SetAgentRouteRequest { agent_route: Some(message), ..Default::default() })?;
+    let SetAgentRoute { agent, mode, provider, slug, model, consent, .. } = set;
+    Ok((agent, AgentOrder { mode, provider, slug, model, consent }))
+}
+
+/// Read as the request that bound it.
+fn session_pin(message: kv::SessionBinding) -> Result<(SessionId, SessionPin), Fault> {
+    let request = kv::BindSessionRequest { session_binding: Some(message), ..Default::default() };
+    let BindSession { session, slug, user, provider, model, expire_time, .. } = request.try_into()?;
+    let expire_time = expire_time.ok_or_else(|| Fault::field("session_binding.expire_time", "must be set"))?;
+    Ok((session, SessionPin { slug, user, provider, model, expire_time }))
 }
 
 /// What a snapshot's parts have in common.
@@ -143,6 +188,10 @@ pub struct SnapshotHead<'a> {
     pub policy: &'a Policy,
     /// Its plan includes own keys.
     pub byok: bool,
+    /// The route of the agent that was asked for.
+    pub route: Option<kv::AgentRoute>,
+    /// The binding of the session that was asked for.
+    pub binding: Option<kv::SessionBinding>,
 }
 
 /// A snapshot in parts, each small enough for a message; at least one.
@@ -182,6 +231,9 @@ fn part(head: &SnapshotHead<'_>) -> kv::TenantSnapshot {
         more: false,
         byok: head.byok,
         allowed_providers: policy.allowed_providers.iter().map(ToString::to_string).collect(),
+        default_mode: convert::default_mode(policy.default_mode).into(),
+        agent_route: head.route.clone(),
+        session_binding: head.binding.clone(),
     }
 }
 
@@ -194,7 +246,9 @@ mod tests {
     }
 
     fn parts(keys: Vec<kv::SealedKey>) -> Vec<kv::TenantSnapshot> {
-        let head = SnapshotHead { load_id: 1, seq: 2, exists: true, policy: &Policy::default(), byok: true };
+        let policy = Policy::default();
+        let head =
+            SnapshotHead { load_id: 1, seq: 2, exists: true, policy: &policy, byok: true, route: None, binding: None };
         snapshot_messages(&head, keys)
     }
 

@@ -334,10 +334,27 @@ pub fn key_message(view: KeyView<'_>, at: Position) -> kv::ProviderKey {
         etag: etag(seq),
         disabled: key.state == KeyState::Disabled,
         altered: !intact,
+        health: None,
+        last_use_time: None,
     }
 }
 
-fn test_message(test: &KeyTest) -> kv::KeyTest {
+/// What a test showed; none for a result that this version does not know.
+pub(super) fn test_result_from(result: kv::key_test::Result) -> Option<TestResult> {
+    use kv::key_test::Result as Wire;
+    Some(match result {
+        Wire::Unspecified => return None,
+        Wire::Valid => TestResult::Valid,
+        Wire::Restricted => TestResult::Restricted,
+        Wire::QuotaExhausted => TestResult::QuotaExhausted,
+        Wire::RateLimited => TestResult::RateLimited,
+        Wire::Invalid => TestResult::Invalid,
+        Wire::Inconclusive => TestResult::Inconclusive,
+        Wire::Skipped => TestResult::Skipped,
+    })
+}
+
+pub(super) fn test_message(test: &KeyTest) -> kv::KeyTest {
     use kv::key_test::Result as Wire;
     let result = match test.result {
         TestResult::Valid => Wire::Valid,

@@ -10,8 +10,13 @@ const DEFAULT_PAGE: u32 = 50;
 const LARGEST_PAGE: u32 = 500;
 
 pub(super) fn page(size: i32, token: &str) -> Result<PageRequest, Fault> {
+    page_of(DEFAULT_PAGE, LARGEST_PAGE, size, token)
+}
+
+/// For a listing with sizes of its own.
+pub(super) fn page_of(default: u32, largest: u32, size: i32, token: &str) -> Result<PageRequest, Fault> {
     let size = u32::try_from(size).map_err(|_| Fault::field("page_size", "must not be negative"))?;
-    let size = if size == 0 { DEFAULT_PAGE } else { size.min(LARGEST_PAGE) };
+    let size = if size == 0 { default } else { size.min(largest) };
     Ok(PageRequest { size, token: filled(token).map(str::to_owned) })
 }
 

@@ -13,7 +13,7 @@ use claviger_core::workspace::{AgentMode, AgentRoute, Consent, DefaultMode, Poli
 
 use super::keys::{ALL, new_key};
 use super::{listing, token};
-use crate::convert::{self, filled, optional, time, timestamp, unknown_enum};
+use crate::convert::{self, filled, optional, text, time, timestamp, unknown_enum};
 use crate::keyvault_v1 as kv;
 
 const MOST_PROVIDERS: usize = 100;
@@ -79,11 +79,7 @@ fn plan(given: &kv::Workspace) -> Result<Option<PlanId>, Fault> {
 }
 
 fn default_mode(given: &kv::Workspace) -> Result<DefaultMode, Fault> {
-    match kv::DefaultMode::try_from(given.default_mode) {
-        Ok(kv::DefaultMode::Unspecified | kv::DefaultMode::Auto) => Ok(DefaultMode::Auto),
-        Ok(kv::DefaultMode::Metered) => Ok(DefaultMode::Metered),
-        Err(_) => Err(unknown_enum("workspace.default_mode")),
-    }
+    Ok(convert::default_mode_from("workspace.default_mode", given.default_mode)?.unwrap_or_default())
 }
 
 fn consent(given: &kv::Workspace) -> Result<Consent, Fault> {
@@ -275,10 +271,7 @@ pub fn workspace_message(workspace: &Workspace, seq: u64, at: Position) -> kv::W
         name: format!("workspaces/{}", workspace.id),
         plan: text(policy.plan.as_ref()),
         read_only: policy.read_only,
-        default_mode: match policy.default_mode {
-            DefaultMode::Auto => kv::DefaultMode::Auto.into(),
-            DefaultMode::Metered => kv::DefaultMode::Metered.into(),
-        },
+        default_mode: convert::default_mode(policy.default_mode).into(),
         fallback_consent: convert::consent(policy.consent).into(),
         allowed_providers: policy.allowed_providers.iter().map(ToString::to_string).collect(),
         default_provider: text(policy.default_provider.as_ref()),
@@ -329,8 +322,4 @@ pub fn session_binding_message(binding: &SessionBinding, at: Position) -> kv::Se
         creator: binding.creator.clone(),
         consistency_token: token(at),
     }
-}
-
-fn text<T: ToString>(value: Option<&T>) -> String {
-    value.map(ToString::to_string).unwrap_or_default()
 }

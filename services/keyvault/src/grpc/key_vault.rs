@@ -9,14 +9,15 @@ use claviger_core::command::{
 use claviger_core::fault::Fault;
 use claviger_core::ids::ProviderId;
 use claviger_core::position::Position;
-use claviger_proto::keyvault::{KeyView, key_message, key_name, oauth_start, owner_name};
+use claviger_proto::keyvault::{KeyView, health_message, key_message, key_name, oauth_start, owner_name};
 use claviger_proto::keyvault_v1 as kv;
 use claviger_proto::keyvault_v1::key_vault_server::KeyVault;
+use claviger_proto::timestamp;
 use tonic::{Request, Response, Status};
 
 use super::{Mutations, answer, origin};
 use crate::store::StoredKey;
-use crate::usecase::keys::{Connected, Created, Keys, nothing_begun};
+use crate::usecase::keys::{Connected, Created, Keys, Shown, nothing_begun};
 
 /// The service.
 #[derive(Debug, Clone)]
@@ -44,6 +45,15 @@ impl Show {
     pub fn key(&self, stored: &StoredKey, at: Position) -> kv::ProviderKey {
         let categories = self.categories(&stored.key.provider);
         key_message(KeyView { key: &stored.key, seq: stored.seq, intact: stored.intact, categories }, at)
+    }
+
+    /// A key as callers see it, with how it fares.
+    fn with_health(&self, Shown { stored, health }: &Shown, at: Position) -> kv::ProviderKey {
+        kv::ProviderKey {
+            health: health_message(health),
+            last_use_time: health.last_use.map(timestamp),
+            ..self.key(stored, at)
+        }
     }
 
     fn categories(&self, provider: &ProviderId) -> Vec<String> {
@@ -87,14 +97,14 @@ impl KeyVaultService {
     async fn list(&self, request: kv::ListProviderKeysRequest) -> Result<kv::ListProviderKeysResponse, Fault> {
         let page = self.keys.list(&ListKeys::try_from(request)?).await?;
         Ok(kv::ListProviderKeysResponse {
-            provider_keys: page.items.iter().map(|stored| self.show.key(stored, page.at)).collect(),
+            provider_keys: page.items.iter().map(|shown| self.show.with_health(shown, page.at)).collect(),
             next_page_token: page.next.unwrap_or_default(),
         })
     }
 
     async fn show(&self, name: &str) -> Result<kv::ProviderKey, Fault> {
-        let (stored, at) = self.keys.show(&key_name(name)?).await?;
-        Ok(self.show.key(&stored, at))
+        let (shown, at) = self.keys.show(&key_name(name)?).await?;
+        Ok(self.show.with_health(&shown, at))
     }
 
     async fn connected(&self, parent: &str) -> Result<kv::ListConnectedProvidersResponse, Fault> {

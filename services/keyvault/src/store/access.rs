@@ -184,7 +184,7 @@ impl Access {
 }
 
 /// Whether a connection is of no use. Each idle one may have died: then there is another, and nothing is done yet.
-fn is_broken(error: &DbErr) -> bool {
+pub(super) fn is_broken(error: &DbErr) -> bool {
     !is_busy(error) && !matches!(error, DbErr::ConnectionAcquire(_))
 }
 

@@ -120,6 +120,15 @@ pub(super) async fn writer(location: &Location) -> Result<DatabaseConnection, St
     .await
 }
 
+/// Opens the connections for journals. On PostgreSQL they have their own, so that what is counted neither waits for the audit
+/// head nor holds it. SQLite has one writer.
+pub(super) async fn journals(location: &Location) -> Result<Option<DatabaseConnection>, StoreError> {
+    match location {
+        Location::Sqlite(_) => Ok(None),
+        Location::Postgres(_) => Ok(Some(writer(location).await?)),
+    }
+}
+
 /// The one connection of whoever owns the tables. It waits longer than the service would for another that does the same.
 pub(super) async fn owner(location: &Location) -> Result<DatabaseConnection, StoreError> {
     let options = match location {

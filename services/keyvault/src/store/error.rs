@@ -18,6 +18,9 @@ pub enum StoreError {
     /// The request id was used with another body.
     #[error("the request id was used with another body")]
     RequestIdReused,
+    /// A journal batch does not begin where what was taken of the journal ends.
+    #[error("entries of the journal are missing")]
+    JournalGap,
     /// A row does not hold what the schema promises.
     #[error("a row of {0} is corrupt")]
     Corrupt(&'static str),
@@ -84,6 +87,10 @@ impl From<StoreError> for Fault {
             StoreError::RequestIdReused => {
                 let message = "this request_id was used for another request; make a new one for each request";
                 Self::new(Reason::RequestIdReused, message).at("request_id")
+            }
+            StoreError::JournalGap => {
+                let message = "entries of this replica's journal are missing before this batch; begin a new journal under a new replica";
+                Self::new(Reason::JournalGap, message)
             }
             StoreError::Altered(REQUEST_IDS, _) => {
                 tracing::error!(db.table = REQUEST_IDS, "a remembered answer is not as it was kept");

@@ -1,9 +1,9 @@
-//! Many rows changed by one statement: each statement would wait for the server, and all writers for it.
+//! Many rows changed or added by one statement: each statement would wait for the server, and all writers for it.
 
 use std::fmt::Write;
 
 use sea_orm::sea_query::Value;
-use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement};
 
 use super::StoreError;
 
@@ -12,7 +12,20 @@ use super::StoreError;
 pub(super) enum Kind {
     Text,
     Number,
+    Long,
     Bytes,
+}
+
+impl Kind {
+    fn sql(self, backend: DbBackend) -> &'static str {
+        match (self, backend) {
+            (Self::Text, _) => "TEXT",
+            (Self::Number, _) => "INTEGER",
+            (Self::Long, _) => "BIGINT",
+            (Self::Bytes, DbBackend::Postgres) => "BYTEA",
+            (Self::Bytes, _) => "BLOB",
+        }
+    }
 }
 
 /// Sets columns of the rows that `keys` name. Each of `rows` holds the values of `keys` and then those of `sets`; a row that
@@ -51,13 +64,48 @@ fn placeholders(backend: DbBackend, columns: &[(&str, Kind)], values: usize) -> 
         let opening = if index % columns.len() == 0 { "(" } else { "" };
         let closing = if (index + 1) % columns.len() == 0 { ")" } else { "" };
         let comma = if index == 0 { "" } else { ", " };
-        let kind = match (kind, backend) {
-            (Kind::Text, _) => "TEXT",
-            (Kind::Number, _) => "INTEGER",
-            (Kind::Bytes, DbBackend::Postgres) => "BYTEA",
-            (Kind::Bytes, _) => "BLOB",
-        };
+        let kind = kind.sql(backend);
         let _ = write!(out, "{comma}{opening}CAST(${} AS {kind}){closing}", index + 1); // a text takes all
     }
     out
+}
+
+/// Adds rows in their order; `on_conflict` says what becomes of one that is there. Each of `rows` is an array of the columns'
+/// values, none of them bytes. They travel as one text, so that the statement is the same for any number of them: databases keep
+/// what they have parsed. Answers what `on_conflict` returns, if it does. The names are the code's own.
+pub(super) async fn upsert(
+    db: &impl ConnectionTrait,
+    table: &str,
+    columns: &[(&str, Kind)],
+    on_conflict: &str,
+    rows: Vec<serde_json::Value>,
+) -> Result<Vec<QueryResult>, StoreError> {
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let backend = db.get_database_backend();
+    let names: Vec<_> = columns.iter().map(|(name, _)| *name).collect();
+    let value = |(index, (_, kind)): (usize, &(&str, Kind))| element(index, *kind, backend);
+    let values: Vec<_> = columns.iter().enumerate().map(value).collect();
+    let sql = format!(
+        "INSERT INTO {table} ({}) SELECT {} FROM {} WHERE TRUE ON CONFLICT {on_conflict}",
+        names.join(", "),
+        values.join(", "),
+        each(backend),
+    );
+    let rows = serde_json::Value::Array(rows).to_string();
+    Ok(db.query_all_raw(Statement::from_sql_and_values(backend, sql, [rows.into()])).await?)
+}
+
+/// The rows of a text of arrays, the statement's one value, as `n`.
+pub(super) fn each(backend: DbBackend) -> &'static str {
+    match backend {
+        DbBackend::Postgres => "jsonb_array_elements(CAST($1 AS JSONB)) AS n(value)",
+        _ => "json_each($1) AS n",
+    }
+}
+
+/// A value of such a row.
+pub(super) fn element(index: usize, kind: Kind, backend: DbBackend) -> String {
+    format!("CAST(n.value ->> {index} AS {})", kind.sql(backend))
 }

@@ -2,11 +2,12 @@
 
 mod beside;
 mod keys;
+mod orders;
 mod workspaces;
 
-use claviger_core::ids::Tenant;
 use claviger_core::key::ProviderKey;
-use claviger_core::workspace::Workspace;
+use claviger_core::route::Wanted;
+use claviger_core::workspace::{AgentRoute, Workspace};
 use sea_orm::{ConnectionTrait, EntityTrait, TransactionTrait};
 
 use super::entity::audit_head;
@@ -16,6 +17,7 @@ pub use beside::{Beside, Neighbours};
 pub(super) use beside::{beside, neighbours};
 pub use keys::After;
 pub(super) use keys::{key, key_of_slug, keys_of_owner, keys_with_fingerprint, revoked_keys, usable_keys};
+pub use orders::Bound;
 pub(super) use workspaces::{agent_route, session_binding, workspace, workspace_keys};
 
 /// All of one tenant, at one moment.
@@ -31,6 +33,10 @@ pub struct TenantRows {
     pub ended: Vec<ProviderKey>,
     /// The keys that its records are sealed under.
     pub workspace_keys: Vec<WorkspaceKeyRow>,
+    /// The standing order of the agent that was asked for.
+    pub route: Option<Kept<AgentRoute>>,
+    /// The binding of the session that was asked for.
+    pub binding: Bound,
 }
 
 impl Store {
@@ -42,12 +48,13 @@ impl Store {
         Ok(head(&self.read).await?.0)
     }
 
-    /// All of one tenant.
+    /// One tenant, with those of its standing orders that are asked for.
     ///
     /// # Errors
-    /// [`StoreError::Altered`] for a workspace's record that was written to behind the vault's back; or when the database
-    /// fails or a row is corrupt.
-    pub async fn tenant(&self, tenant: &Tenant) -> Result<TenantRows, StoreError> {
+    /// [`StoreError::Altered`] for a workspace's record or a standing order that was written to behind the vault's back; or
+    /// when the database fails or a row is corrupt.
+    pub async fn tenant(&self, wanted: &Wanted) -> Result<TenantRows, StoreError> {
+        let tenant = &wanted.tenant;
         let txn = self.read.begin().await?;
         let (seq, _) = head(&txn).await?;
         let workspace = match tenant.workspace() {
@@ -57,8 +64,16 @@ impl Store {
         let keys = usable_keys(&txn, &self.binder, tenant).await?;
         let ended = keys::newest_ended_keys(&txn, tenant).await?;
         let workspace_keys = workspace_keys(&txn, tenant).await?;
+        let route = match tenant.workspace().zip(wanted.agent.as_ref()) {
+            Some((workspace, agent)) => orders::route(&txn, &self.binder, workspace, agent).await?,
+            None => None,
+        };
+        let binding = match tenant.workspace().zip(wanted.session.as_ref()) {
+            Some((workspace, session)) => orders::binding(&txn, &self.binder, workspace, session).await?,
+            None => Bound::Never,
+        };
         txn.commit().await?;
-        Ok(TenantRows { seq, workspace, keys, ended, workspace_keys })
+        Ok(TenantRows { seq, workspace, keys, ended, workspace_keys, route, binding })
     }
 }
 

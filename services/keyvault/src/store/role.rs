@@ -6,7 +6,7 @@ use super::schema::{NOTES, texts};
 use super::{Store, StoreError};
 
 /// What the service does to each table. A table that is not here is out of its reach.
-pub(super) const GRANTS: [(&str, &str); 13] = [
+pub(super) const GRANTS: [(&str, &str); 18] = [
     ("vault", "SELECT, INSERT"),
     ("master_keys", "SELECT, INSERT, DELETE"), // a retired one goes once nothing is under it
     ("service_keys", "SELECT, INSERT, UPDATE"), // wrapped anew under another master key
@@ -19,6 +19,11 @@ pub(super) const GRANTS: [(&str, &str); 13] = [
     ("workspace_keys", "SELECT, INSERT, UPDATE, DELETE"), // wrapped anew; destroyed with their workspace
     ("provider_keys", "SELECT, INSERT, UPDATE"),          // a revoked one stays, a purged one too
     ("request_ids", "SELECT, INSERT, DELETE"),
+    ("journals", "SELECT, INSERT, UPDATE"),
+    ("reported_resolutions", "SELECT, INSERT, UPDATE, DELETE"),
+    ("usage_hours", "SELECT, INSERT, UPDATE"), // it is what is billed: added to, never taken away
+    ("key_uses", "SELECT, INSERT, UPDATE, DELETE"),
+    ("key_health", "SELECT, INSERT, UPDATE, DELETE"),
     (NOTES, "SELECT"),
 ];
 

@@ -7,12 +7,13 @@ use claviger_crypto::{self as chain, ServiceKey};
 use sea_orm::{ActiveModelTrait, ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, Set};
 use sea_orm_migration::SchemaManager;
 use time::OffsetDateTime;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use uuid::Uuid;
 
 use super::bound::Binder;
-use super::connect::{Location, begin, look, owner, reader, writer};
+use super::connect::{Location, begin, journals, look, owner, reader, writer};
 use super::entity::{audit_head, master_keys, service_keys, vault};
+use super::journal::BATCHES;
 use super::key_row::micros;
 use super::rewrap::known_master_keys;
 use super::writer::{PATIENCE, QUEUE, START, Writer};
@@ -24,6 +25,8 @@ pub struct Database {
     location: Location,
     read: DatabaseConnection,
     write: DatabaseConnection,
+    /// For journals, where they need not go through the writer.
+    journals: Option<DatabaseConnection>,
     epoch: Uuid,
     patience: Duration,
 }
@@ -44,6 +47,15 @@ pub struct MasterKeyRow {
     pub id: String,
     /// Tells a wrong key of that id.
     pub check_value: Vec<u8>,
+}
+
+/// Keys that the vault takes up where the database lacks them.
+#[derive(Debug, Clone, Copy)]
+pub struct FreshKeys<'a> {
+    /// For a new database alone: one that is missing later was taken away, and another would not be the same.
+    pub kept: &'a [ServiceKeyRow],
+    /// For any database.
+    pub remade: &'a [ServiceKeyRow],
 }
 
 /// One of the vault's own keys, wrapped.
@@ -79,7 +91,8 @@ impl Database {
         let write = writer(location).await?;
         prepare(&write, prepared).await?;
         let epoch = first_rows(&write).await?;
-        Ok(Self { location: location.clone(), read: reader(location).await?, write, epoch, patience: PATIENCE })
+        let (read, journals) = (reader(location).await?, journals(location).await?);
+        Ok(Self { location: location.clone(), read, write, journals, epoch, patience: PATIENCE })
     }
 
     /// Opens a database that another process has made and may be using. Its schema is not touched. Commands attach, whose
@@ -99,39 +112,39 @@ impl Database {
         let write = owner(location).await?;
         schema::assert_current(&write).await?;
         let epoch = first_rows(&write).await?;
-        Ok(Self { location: location.clone(), read: reader(location).await?, write, epoch, patience: Duration::MAX })
+        let read = reader(location).await?;
+        Ok(Self { location: location.clone(), read, write, journals: None, epoch, patience: Duration::MAX })
     }
 
     /// The store over it, and the writer that the store sends its writes to. `rows` binds rows to their events.
     #[must_use]
     pub fn into_store(self, rows: ServiceKey) -> (Store, Writer) {
-        let Self { location, read, write, epoch, patience } = self;
+        let Self { location, read, write, journals, epoch, patience } = self;
         let (sender, queue) = mpsc::channel(QUEUE);
         let binder = Arc::new(Binder::new(rows));
         let access = Access::new(write, binder.clone(), epoch, START);
         let writer = Writer { location, access, queue, patience, told: None };
-        (Store { read, binder, epoch, queue: sender }, writer)
+        let batches = Arc::new(Semaphore::new(BATCHES));
+        (Store { read, journals, batches, binder, epoch, queue: sender }, writer)
     }
 
-    /// Takes up the vault's own keys. Those in `fresh` are added, with the master key that they are under, to a database
-    /// that has none and no event yet; one that is missing later was taken away, and another would not be the same.
-    /// `take_up` sees the master keys known so far and the keys; when it refuses, nothing is added.
+    /// Takes up the vault's own keys, after adding those in `fresh` that are missing, with the master key that they are under.
+    /// A database is new that has none and no event yet. `take_up` sees the master keys known so far and the keys; when it refuses, nothing is added.
     ///
     /// # Errors
     /// When the database fails, or `take_up` refuses.
     pub async fn service_keys<T, E: From<StoreError>>(
         &self,
         primary: &MasterKeyRow,
-        fresh: &[ServiceKeyRow],
+        fresh: FreshKeys<'_>,
         now: OffsetDateTime,
         take_up: impl FnOnce(&[MasterKeyRow], &[ServiceKeyRow]) -> Result<T, E>,
     ) -> Result<T, E> {
         let txn = begin(&self.write).await?;
         insert_master_key(&txn, primary, now).await?;
-        if is_first_start(&txn).await? {
-            for key in fresh {
-                insert_service_key(&txn, key).await?;
-            }
+        let kept = if is_first_start(&txn).await? { fresh.kept } else { &[] };
+        for key in kept.iter().chain(fresh.remade) {
+            insert_service_key(&txn, key).await?;
         }
         let known = known_master_keys(&txn).await?;
         let rows = service_keys::Entity::find().all(&txn).await.map_err(StoreError::from)?;
@@ -197,6 +210,9 @@ pub(super) async fn has_events(db: &impl ConnectionTrait) -> Result<bool, StoreE
 }
 
 async fn insert_service_key(db: &impl ConnectionTrait, key: &ServiceKeyRow) -> Result<(), StoreError> {
+    if service_keys::Entity::find_by_id(&key.purpose).one(db).await?.is_some() {
+        return Ok(());
+    }
     let row = service_keys::ActiveModel {
         purpose: Set(key.purpose.clone()),
         master_key: Set(key.master_key.clone()),

@@ -5,6 +5,7 @@ mod alone;
 mod batches;
 mod filters;
 mod integrity;
+mod journal;
 mod once;
 mod prepared;
 mod rows;
@@ -12,6 +13,7 @@ mod sealed;
 mod segments;
 mod snapshots;
 mod sqlite;
+mod usage;
 mod wire;
 mod writes;
 

@@ -8,17 +8,22 @@ use claviger_core::catalog::{AuthType, KeyFormatError, ServiceAccount};
 use claviger_core::ids::{Owner, Tenant};
 use claviger_core::key::ProviderKey;
 use claviger_core::secret::Secret;
-use claviger_crypto::{Keyring, OpenError, RecordContext, RootKey, SealError, ServiceKey, WorkspaceKey};
+use claviger_crypto::{
+    Keyring, OpenError, RecordContext, ResolutionError, ResolutionKey, RootKey, SealError, ServiceKey, WorkspaceKey,
+};
 use secrecy::ExposeSecret;
 use time::OffsetDateTime;
 
-use crate::store::{Database, MasterKeyRow, Once, ServiceKeyRow, StoreError, StoredKey, WorkspaceKeyRow};
+use crate::store::{Database, FreshKeys, MasterKeyRow, Once, ServiceKeyRow, StoreError, StoredKey, WorkspaceKeyRow};
 
 const FINGERPRINT: &str = "fingerprint";
 const PAGE_TOKEN: &str = "page-token";
 const REQUEST_ID: &str = "request-id";
 const ROW: &str = "row";
-const PURPOSES: [&str; 4] = [FINGERPRINT, PAGE_TOKEN, REQUEST_ID, ROW];
+/// What another key cannot take the place of: they are made with the database, and never again.
+const KEPT: [&str; 4] = [FINGERPRINT, PAGE_TOKEN, REQUEST_ID, ROW];
+/// Made whenever it is missing: databases are in use that never had it, and what it sealed is worth nothing after an hour.
+const RESOLUTION_ID: &str = "resolution-id";
 
 /// Why the vault cannot take up its keys. Each names the key id and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +49,9 @@ pub enum CustodyError {
     /// Nothing could be sealed.
     #[error("sealing failed")]
     Seal(#[from] SealError),
+    /// The key of resolution ids could not be derived.
+    #[error("the key of resolution ids cannot be derived")]
+    Resolution(#[from] ResolutionError),
     /// The database failed.
     #[error("the database cannot be opened")]
     Store(#[from] StoreError),
@@ -56,6 +64,7 @@ pub struct Custody {
     fingerprint: ServiceKey,
     page_token: ServiceKey,
     request_id: ServiceKey,
+    resolution: ResolutionKey,
 }
 
 /// Compares the keyring with the master keys that a database was used with.
@@ -87,17 +96,23 @@ impl Custody {
     ) -> Result<(Self, ServiceKey), CustodyError> {
         let root = keyring.primary();
         let primary = master_key_row(root);
-        let fresh = PURPOSES.map(|purpose| fresh_service_key(root, purpose));
-        let fresh = fresh.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let kept = KEPT.map(|purpose| fresh_service_key(root, purpose));
+        let kept = kept.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let resolution = fresh_service_key(root, RESOLUTION_ID)?;
+        let fresh = FreshKeys { kept: &kept, remade: std::slice::from_ref(&resolution) };
         let take_up = |known: &[MasterKeyRow], rows: &[ServiceKeyRow]| {
             admit(&keyring, known)?; // again: another vault may have come first since the database was looked at
-            let [fingerprint, page_token, request_id, row] =
-                PURPOSES.map(|purpose| open_service_key(&keyring, rows, purpose));
-            Ok((fingerprint?, page_token?, request_id?, row?))
+            let keys = open_service_keys(&keyring, rows)?;
+            let remade = rows.contains(&resolution) && !kept.iter().any(|fresh| rows.contains(fresh));
+            Ok((keys, remade))
         };
-        let opened: Result<_, CustodyError> = database.service_keys(&primary, &fresh, now, take_up).await;
-        let (fingerprint, page_token, request_id, row) = opened?;
-        Ok((Self { keyring: ArcSwap::from_pointee(keyring), fingerprint, page_token, request_id }, row))
+        let opened: Result<_, CustodyError> = database.service_keys(&primary, fresh, now, take_up).await;
+        let (([fingerprint, page_token, request_id, row], resolution), remade) = opened?;
+        if remade {
+            tracing::warn!("made the vault's resolution-id key: what was resolved before cannot be reported any more");
+        }
+        let resolution = ResolutionKey::of(&resolution)?;
+        Ok((Self { keyring: ArcSwap::from_pointee(keyring), fingerprint, page_token, request_id, resolution }, row))
     }
 
     /// The keyring, as it is now.
@@ -158,6 +173,12 @@ impl Custody {
         &self.page_token
     }
 
+    /// The key that routing seals resolution ids with.
+    #[must_use]
+    pub fn resolution_key(&self) -> &ResolutionKey {
+        &self.resolution
+    }
+
     /// What a request is known by when it is sent again: its sender and id, and all that it says, for whom included. Keyed, as
     /// the body may hold a secret and the id whatever a caller put there.
     #[must_use]
@@ -193,6 +214,15 @@ fn fresh_service_key(root: &RootKey, purpose: &str) -> Result<ServiceKeyRow, Cus
     Ok(ServiceKeyRow { purpose: purpose.to_owned(), master_key: root.id().to_owned(), wrapped })
 }
 
+/// Those that are kept, in their order, and the one that may be another than before.
+fn open_service_keys(
+    keyring: &Keyring,
+    rows: &[ServiceKeyRow],
+) -> Result<([ServiceKey; KEPT.len()], ServiceKey), CustodyError> {
+    let [a, b, c, d] = KEPT.map(|purpose| open_service_key(keyring, rows, purpose));
+    Ok(([a?, b?, c?, d?], open_service_key(keyring, rows, RESOLUTION_ID)?))
+}
+
 fn open_service_key(keyring: &Keyring, rows: &[ServiceKeyRow], purpose: &str) -> Result<ServiceKey, CustodyError> {
     let missing = || CustodyError::MissingServiceKey(purpose.to_owned());
     let row = rows.iter().find(|row| row.purpose == purpose).ok_or_else(missing)?;
@@ -200,13 +230,13 @@ fn open_service_key(keyring: &Keyring, rows: &[ServiceKeyRow], purpose: &str) ->
     ServiceKey::unwrap(root, purpose, &row.wrapped).map_err(|_| CustodyError::ServiceKey(purpose.to_owned()))
 }
 
-/// Whether all of the vault's own keys are there.
+/// Whether all of the vault's own keys are there that cannot be made anew.
 ///
 /// # Errors
 /// Names the first that is missing.
 pub(super) fn check_complete(rows: &[ServiceKeyRow]) -> Result<(), CustodyError> {
     let is_missing = |purpose: &&str| !rows.iter().any(|row| row.purpose == *purpose);
-    let missing = PURPOSES.into_iter().find(is_missing);
+    let missing = KEPT.into_iter().find(is_missing);
     missing.map_or(Ok(()), |purpose| Err(CustodyError::MissingServiceKey(purpose.to_owned())))
 }
 

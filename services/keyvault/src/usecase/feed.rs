@@ -11,15 +11,16 @@ use claviger_core::fault::Fault;
 use claviger_core::ids::Tenant;
 use claviger_core::key::ProviderKey;
 use claviger_core::reason::Reason;
-use claviger_core::workspace::{Plans, Policy};
-use claviger_crypto::{OpenError, SessionSealer, WorkspaceKey, workspace_key_version};
+use claviger_core::route::Wanted;
+use claviger_core::workspace::{AgentRoute, Plans, Policy, SessionBinding};
+use claviger_crypto::{OpenError, SessionError, SessionSealer, WorkspaceKey, workspace_key_version};
 use futures::future;
 use secrecy::{ExposeSecret, SecretString};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::custody::{self, Binding, Custody};
-use crate::store::{Store, StoredKey, TenantRows};
+use crate::store::{Bound, Kept, Store, StoredKey, TenantRows};
 use crate::verify::{AccessToken, TokenFor, Tokens};
 use told::Told;
 
@@ -48,6 +49,8 @@ pub struct Subscription {
     pub epoch: Uuid,
     /// HPKE's `enc`, for the other side.
     pub encapsulated_key: Vec<u8>,
+    /// The key of resolution ids, under its cipher.
+    pub resolution_key: Vec<u8>,
 }
 
 /// A tenant as routing gets it.
@@ -57,6 +60,10 @@ pub struct Tenanted {
     pub seq: u64,
     /// The workspace has a record. True for the platform.
     pub exists: bool,
+    /// The standing order of the agent that was asked for.
+    pub route: Option<Kept<AgentRoute>>,
+    /// The binding of the session that was asked for.
+    pub binding: Option<Kept<SessionBinding>>,
     /// Its policy.
     pub policy: Policy,
     /// Its plan includes own keys.
@@ -88,24 +95,26 @@ impl Feed {
     /// Opens a subscription for the holder of an ephemeral X25519 key.
     ///
     /// # Errors
-    /// `HANDSHAKE_FAILED`.
+    /// `HANDSHAKE_FAILED`; `INTERNAL` when the session cipher fails.
     pub fn subscribe(&self, public_key: &[u8]) -> Result<Subscription, Fault> {
         let (session, epoch) = (Uuid::now_v7(), self.store.epoch());
         let binding = claviger_core::position::session_binding(session, epoch);
         let (encapsulated_key, sealer) = SessionSealer::establish(public_key, &binding)
             .map_err(|_| Fault::new(Reason::HandshakeFailed, "hello.public_key must be an X25519 public key"))?;
-        Ok(Subscription { feed: self.clone(), sealer, session, epoch, encapsulated_key })
+        let resolution_key = sealer.seal_resolution_key(self.custody.resolution_key()).map_err(no_cipher)?;
+        Ok(Subscription { feed: self.clone(), sealer, session, epoch, encapsulated_key, resolution_key })
     }
 }
 
 impl Subscription {
-    /// One tenant, as it is now.
+    /// One tenant, as it is now, with those of its standing orders that are asked for.
     ///
     /// # Errors
     /// `WORKSPACE_NOT_FOUND` for a deleted workspace, `WORKSPACE_ALTERED`, `STORAGE_UNAVAILABLE`, or `INTERNAL` when the
     /// session cipher is used up.
-    pub async fn load(&self, tenant: &Tenant) -> Result<Tenanted, Fault> {
-        let rows = self.feed.store.tenant(tenant).await?;
+    pub async fn load(&self, wanted: &Wanted) -> Result<Tenanted, Fault> {
+        let tenant = &wanted.tenant;
+        let mut rows = self.feed.store.tenant(wanted).await?;
         for ended in rows.ended.iter().filter(|key| key.auth_type == AuthType::ServiceAccountJson) {
             self.feed.tokens.forget(ended.name.id);
         }
@@ -114,12 +123,16 @@ impl Subscription {
         }
         let exists = rows.workspace.is_some() || *tenant == Tenant::Platform;
         let opened = self.open_workspace_keys(tenant, &rows);
+        let (route, binding) = (
+            rows.route.take(),
+            binding(std::mem::replace(&mut rows.binding, Bound::Never), OffsetDateTime::now_utc())?,
+        );
         let policy = rows.workspace.map(|kept| kept.value.policy).unwrap_or_default();
         let byok = *tenant == Tenant::Platform || self.feed.plans.include(policy.plan.as_ref());
         let usable = future::join_all(rows.keys.into_iter().map(|stored| self.seal(&opened, stored))).await;
         let ended = rows.ended.into_iter().map(|key| Ok(Sealed::without_credential(key, false)));
         let keys = usable.into_iter().chain(ended).collect::<Result<_, Fault>>()?;
-        Ok(Tenanted { seq: rows.seq, exists, policy, byok, keys })
+        Ok(Tenanted { seq: rows.seq, exists, route, binding, policy, byok, keys })
     }
 
     fn open_workspace_keys(&self, tenant: &Tenant, rows: &TenantRows) -> HashMap<u32, WorkspaceKey> {
@@ -161,10 +174,7 @@ impl Subscription {
         credential: &[u8],
         expire_time: Option<OffsetDateTime>,
     ) -> Result<Sealed, Fault> {
-        let secret = self.sealer.seal(&Binding::of(&key).context(), credential).map_err(|error| {
-            tracing::error!(%error, "the session cipher failed");
-            Fault::internal()
-        })?;
+        let secret = self.sealer.seal(&Binding::of(&key).context(), credential).map_err(no_cipher)?;
         Ok(Sealed { key, secret, expire_time, unreadable: false })
     }
 
@@ -190,10 +200,27 @@ impl Subscription {
     }
 }
 
+/// A binding whose row is gone before its time is no leave to use other keys.
+fn binding(bound: Bound, now: OffsetDateTime) -> Result<Option<Kept<SessionBinding>>, Fault> {
+    match bound {
+        Bound::To(kept) => Ok(Some(*kept)),
+        Bound::Gone(expire_time) if expire_time > now => {
+            let altered = "the session's binding is not as its newest audit event left it";
+            Err(Fault::new(Reason::WorkspaceAltered, altered))
+        }
+        Bound::Gone(_) | Bound::Never => Ok(None),
+    }
+}
+
 impl Sealed {
     fn without_credential(key: ProviderKey, unreadable: bool) -> Self {
         Self { key, secret: Vec::new(), expire_time: None, unreadable }
     }
+}
+
+fn no_cipher(error: SessionError) -> Fault {
+    tracing::error!(%error, "the session cipher failed");
+    Fault::internal()
 }
 
 fn open(keys: &HashMap<u32, WorkspaceKey>, stored: &StoredKey) -> Result<zeroize::Zeroizing<Vec<u8>>, OpenError> {

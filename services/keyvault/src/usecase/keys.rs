@@ -12,16 +12,19 @@ mod reorder;
 mod replace;
 mod revoke;
 mod shred;
+mod suspect;
 mod test;
 mod update;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use claviger_core::audit::{Action, Detail, Event, Origin};
 use claviger_core::catalog::{Catalog, Provider};
 use claviger_core::fault::Fault;
-use claviger_core::ids::{KeyName, ProviderId};
+use claviger_core::ids::{KeyId, KeyName, ProviderId};
 use claviger_core::key::ProviderKey;
+use claviger_core::key_health::KeyHealth;
 use claviger_core::position::Position;
 use claviger_core::reason::Reason;
 use claviger_core::workspace::Plans;
@@ -32,13 +35,23 @@ pub use live::LiveTests;
 pub use oauth::nothing_begun;
 pub(super) use pin::check_pin;
 pub(super) use shred::shred;
+pub use suspect::{Suspects, suspects};
 
 use super::custody::Custody;
-use super::event;
+use super::{event, now};
 use crate::store::{Store, StoredKey, WriteTxn};
 use crate::verify::Verifier;
 
 const PRIORITY: &str = "rotation_priority";
+
+/// A key with how it fares.
+#[derive(Debug)]
+pub struct Shown {
+    /// The key.
+    pub stored: StoredKey,
+    /// As far as anything was reported of it.
+    pub health: KeyHealth,
+}
 
 /// The use-cases of keys.
 #[derive(Debug, Clone)]
@@ -71,10 +84,23 @@ impl Keys {
     ///
     /// # Errors
     /// `KEY_NOT_FOUND`, `STORAGE_UNAVAILABLE`.
-    pub async fn show(&self, name: &KeyName) -> Result<(StoredKey, Position), Fault> {
+    pub async fn show(&self, name: &KeyName) -> Result<(Shown, Position), Fault> {
         let at = self.position().await?;
         let stored = self.store.key(name).await?.ok_or_else(|| not_found(name))?;
-        Ok((stored, at))
+        let health = self.health(std::slice::from_ref(&stored)).await?.remove(&name.id).unwrap_or_default();
+        Ok((Shown { stored, health }, at))
+    }
+
+    /// How keys fare now.
+    async fn health(&self, keys: &[StoredKey]) -> Result<HashMap<KeyId, KeyHealth>, Fault> {
+        let now = now();
+        let mut health = self.store.health(keys, now).await?;
+        for ProviderKey { name, last_test, .. } in keys.iter().map(|stored| &stored.key) {
+            if let Some(known) = health.remove(&name.id) {
+                health.insert(name.id, known.at(now, last_test.as_ref()));
+            }
+        }
+        Ok(health)
     }
 
     /// The catalog's entry of a key's provider, if the catalog still has it.

@@ -30,6 +30,11 @@ impl<T> Page<T> {
         let next = found.last().filter(|_| more).map(token);
         Self { items: found, next, at }
     }
+
+    /// The same page of other things.
+    pub(super) fn map<U>(self, other: impl FnMut(T) -> U) -> Page<U> {
+        Page { items: self.items.into_iter().map(other).collect(), next: self.next, at: self.at }
+    }
 }
 
 /// The token of what lies behind `cursor` in a listing. `query` is all that narrows the listing but its page.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use claviger_core::position::session_binding;
-use claviger_crypto::{Handshake, SessionOpener};
+use claviger_crypto::{Handshake, ResolutionKey, SessionOpener};
 use claviger_proto::keyvault_v1::{Hello, SubscribeRequest, SubscribeResponse, subscribe_request, subscribe_response};
 use uuid::Uuid;
 
@@ -14,6 +14,7 @@ use super::LinkError;
 pub(super) struct Session {
     pub(super) epoch: Uuid,
     pub(super) opener: Arc<SessionOpener>,
+    pub(super) resolution_key: Arc<ResolutionKey>,
     pub(super) catalog_digest: String,
 }
 
@@ -34,5 +35,7 @@ pub(super) fn welcome(first: Option<SubscribeResponse>, handshake: Handshake) ->
     let opener = handshake
         .accept(&welcome.encapsulated_key, &session_binding(session, epoch))
         .map_err(|_| LinkError::Handshake)?;
-    Ok(Session { epoch, opener: Arc::new(opener), catalog_digest: welcome.catalog_digest })
+    let resolution_key = opener.open_resolution_key(&welcome.resolution_key).map_err(|_| LinkError::Handshake)?;
+    let (opener, resolution_key) = (Arc::new(opener), Arc::new(resolution_key));
+    Ok(Session { epoch, opener, resolution_key, catalog_digest: welcome.catalog_digest })
 }

@@ -39,9 +39,9 @@ pub enum LinkError {
     /// No connection: the texts of its causes, none of which holds a secret.
     #[error("cannot connect: {0}")]
     Connect(String),
-    /// The vault refused or broke off.
-    #[error("the vault ended the subscription ({0})")]
-    Refused(tonic::Code),
+    /// The vault refused or broke off: the code, and its reason if it gives one.
+    #[error("the vault ended the subscription ({0} {1})")]
+    Refused(tonic::Code, String),
     /// The vault takes connections and stays silent.
     #[error("the vault did not answer within 5 s")]
     Silent,
@@ -58,7 +58,11 @@ impl From<tonic::Status> for LinkError {
         // only a status that this side made has a cause
         let causes = std::iter::successors(std::error::Error::source(&status), |error| error.source());
         let causes: Vec<_> = causes.map(ToString::to_string).collect();
-        if causes.is_empty() { Self::Refused(status.code()) } else { Self::Connect(causes.join(": ")) }
+        if causes.is_empty() {
+            Self::Refused(status.code(), claviger_proto::status::reason(&status).unwrap_or_default())
+        } else {
+            Self::Connect(causes.join(": "))
+        }
     }
 }
 
@@ -75,10 +79,10 @@ pub struct Link {
 type Pending = HashMap<u64, (Load, TenantView)>;
 
 impl Link {
-    /// To a vault, whose address is for the log. `catalog_digest` is of our own catalog.
+    /// From the process of this name to a vault, whose address is for the log. `catalog_digest` is of our own catalog.
     #[must_use]
-    pub fn new(vault: String, channel: Channel, catalog_digest: String) -> Self {
-        Self { vault, channel, replica: Uuid::now_v7(), catalog_digest }
+    pub fn new(vault: String, channel: Channel, replica: Uuid, catalog_digest: String) -> Self {
+        Self { vault, channel, replica, catalog_digest }
     }
 
     /// Subscribes, and subscribes again when that ends, until shutdown. A subscription that ended after it was up (the
@@ -115,6 +119,7 @@ impl Link {
             Err(_) => LinkError::Silent,
             Ok(Err(error)) => error,
             Ok(Ok(mut subscription)) => {
+                asks.key.send_replace(Some(subscription.session.resolution_key.clone())); // first: whoever sees the link up has it
                 asks.up.send_replace(true);
                 let ended = subscription.exchange(backlog, &mut asks.queue).await;
                 backlog.extend(subscription.unanswered());
@@ -191,11 +196,13 @@ impl Subscription {
     fn ask(&mut self, slot: mpsc::Permit<'_, SubscribeRequest>, load: Load) {
         self.last_id += 1;
         let at = Position { epoch: self.session.epoch, seq: 0 };
-        let empty = TenantView::empty(load.tenant.clone(), at, self.session.opener.clone());
+        let empty = TenantView::empty(load.wanted.tenant.clone(), at, self.session.opener.clone());
         let request = LoadTenant {
             load_id: self.last_id,
-            tenant: load.tenant.to_string(),
+            tenant: load.wanted.tenant.to_string(),
             traceparent: load.traceparent.clone(),
+            agent: load.wanted.agent.as_ref().map(ToString::to_string).unwrap_or_default(),
+            session: load.wanted.session.as_ref().map(ToString::to_string).unwrap_or_default(),
         };
         self.pending.insert(self.last_id, (load, empty));
         let message = Some(subscribe_request::Message::LoadTenant(request));
@@ -211,7 +218,7 @@ impl Subscription {
                     load.answer(Err(failed_load(&failed.reason)));
                 }
             }
-            Some(subscribe_response::Message::Welcome(_)) | None => {} // nothing that we wait for
+            Some(subscribe_response::Message::Welcome(_) | subscribe_response::Message::JournalAck(_)) | None => {} // nothing that we wait for
         }
     }
 
@@ -235,8 +242,8 @@ impl Subscription {
     }
 }
 
-/// The next ask, and a slot to send it in; `None` when the stream has ended or nobody is left who could ask. Answers are
-/// read while the slot is waited for: with both directions full, the vault takes nothing before we take what it has.
+/// The next ask, and a slot to send it in; `None` when the stream has ended. Answers are read while the slot is waited for:
+/// with both directions full, the vault takes nothing before we take what it has.
 async fn next<'a>(
     outgoing: &'a mpsc::Sender<SubscribeRequest>,
     backlog: &mut VecDeque<Load>,
@@ -246,7 +253,10 @@ async fn next<'a>(
     loop {
         let load = match backlog.pop_front() {
             Some(load) => load,
-            None => queue.recv().await?,
+            None => match queue.recv().await {
+                Some(load) => load,
+                None => std::future::pending().await, // nobody is left who could ask; the journal is still to be shipped
+            },
         };
         if !load.reply.is_closed() {
             return Some((slot, load));
@@ -261,6 +271,7 @@ async fn refuse_for(wait: Duration, backlog: &mut VecDeque<Load>, queue: &mut mp
         while let Some(load) = queue.recv().await {
             load.answer(Err(unavailable()));
         }
+        std::future::pending::<()>().await; // nobody is left who could ask; the wait is a wait all the same
     };
     let _ = tokio::time::timeout(wait, refuse).await; // it ends only when the time does
 }
@@ -269,7 +280,7 @@ async fn refuse_for(wait: Duration, backlog: &mut VecDeque<Load>, queue: &mut mp
 fn failed_load(reason: &str) -> Fault {
     let lasting = [
         (Reason::WorkspaceNotFound, "the workspace is deleted"),
-        (Reason::WorkspaceAltered, "the workspace's record is not as its newest audit event left it"),
+        (Reason::WorkspaceAltered, "the workspace's record or standing order is not as its newest audit event left it"),
     ];
     let known = lasting.into_iter().find(|(known, _)| known.as_str() == reason);
     known.map_or_else(unavailable, |(reason, message)| Fault::new(reason, message))

@@ -38,11 +38,25 @@ impl TenantView {
         Self { tenant, at, exists: false, view: WorkspaceView::default(), sealed: HashMap::new(), opener }
     }
 
+    /// Of keys without secrets.
+    #[cfg(test)]
+    #[expect(clippy::unwrap_used, reason = "tests")]
+    pub(crate) fn of(tenant: Tenant, view: WorkspaceView) -> Self {
+        use claviger_crypto::{Handshake, SessionSealer};
+        let handshake = Handshake::new().unwrap();
+        let (encapsulated, _) = SessionSealer::establish(&handshake.public_key(), b"").unwrap();
+        let opener = Arc::new(handshake.accept(&encapsulated, b"").unwrap());
+        let at = Position { epoch: uuid::Uuid::nil(), seq: 0 };
+        Self { view, ..Self::empty(tenant, at, opener) }
+    }
+
     pub(super) fn add(&mut self, part: TenantPart) {
         self.at.seq = part.seq;
         self.exists = part.exists;
         self.view.policy = part.policy;
         self.view.byok_excluded = !part.byok;
+        self.view.agents.extend(part.order);
+        self.view.sessions.extend(part.pin);
         for (key, sealed) in part.keys {
             if !sealed.is_empty() {
                 self.sealed.insert(key.id, sealed);

@@ -1,6 +1,8 @@
 //! The calls of routing.
 
-use claviger_proto::routing_v1::{Resolution, ResolveKeyRequest};
+use claviger_proto::routing_v1::{
+    Header, HttpFacts, ReportOutcomeRequest, Resolution, ResolveKeyRequest, report_outcome_request,
+};
 use claviger_tests::fleet::resolve_request;
 use tonic::{Response, Status};
 
@@ -54,6 +56,34 @@ impl Calls<'_> {
                 let explained = self.fleet.routing().explain_route(request).await;
                 self.keep_refusal(explained);
             }
+        }
+    }
+
+    /// Reports whose texts hold the secret, as providers' errors do, and ones that hold it where it is not for.
+    pub(super) async fn report(&mut self) {
+        use report_outcome_request::Result::{Http, Outcome};
+        let secret = self.secret("good");
+        let header = Header { name: "x-ratelimit-reset-requests".into(), value: secret.clone() };
+        let echoing = HttpFacts {
+            status: 401,
+            error_type: secret.clone(),
+            error_code: secret.clone(),
+            error_message: format!("Incorrect API key provided: {secret}"),
+            retry_after: secret.clone(),
+            headers: vec![header, Header { name: secret.clone(), value: "1".into() }],
+        };
+        let id = self.fleet.routing().resolve_key(narrowed()).await.unwrap().into_inner().resolution_id;
+        for (id, result) in [
+            (id.clone(), Http(echoing.clone())),
+            (id, Http(HttpFacts { status: 700, ..echoing.clone() })),
+            (secret.clone(), Http(echoing)),
+            (secret, Outcome(1)),
+        ] {
+            let request = ReportOutcomeRequest { resolution_id: id, result: Some(result), usage: None };
+            let reported = self.fleet.routing().report_outcome(request.clone()).await;
+            self.keep(reported);
+            let streamed = self.fleet.routing().report_outcomes(tokio_stream::iter([request])).await;
+            self.keep(streamed);
         }
     }
 

@@ -185,11 +185,18 @@ impl Calls<'_> {
         let public_key = claviger_crypto::Handshake::new().unwrap().public_key().to_vec();
         for key in [secret.clone().into_bytes(), public_key] {
             let hello = Hello { replica: secret.clone(), public_key: key };
-            let load = |tenant: &str| LoadTenant { load_id: 1, tenant: tenant.into(), traceparent: secret.clone() };
+            let load = |tenant: &str, id: &str| LoadTenant {
+                load_id: 1,
+                tenant: tenant.into(),
+                traceparent: secret.clone(),
+                agent: id.into(),
+                session: id.into(),
+            };
             let messages = [
                 subscribe_request::Message::Hello(hello),
-                subscribe_request::Message::LoadTenant(load(&secret)),
-                subscribe_request::Message::LoadTenant(load(WORKSPACE)),
+                subscribe_request::Message::LoadTenant(load(&secret, "")),
+                subscribe_request::Message::LoadTenant(load(WORKSPACE, &secret)),
+                subscribe_request::Message::LoadTenant(load(WORKSPACE, "")),
             ];
             let messages = messages.map(|message| SubscribeRequest { message: Some(message) });
             let address = format!("http://{}", self.fleet.vault.address("grpc"));

@@ -155,6 +155,24 @@ fn nothing_is_trimmed_or_folded() {
     assert!(catalog.provider("custom").unwrap().check_api_key(&fake("k", MAX_API_KEY)).is_ok());
 }
 
+#[test]
+fn an_id_that_looks_like_a_key_is_told_from_one_that_does_not() {
+    let catalog = catalog();
+    for prefix in ["sk-", "sk-ant-api03-", "gsk_", "AIza", "xai-", "r8_"] {
+        assert!(catalog.resembles_key(&fake(prefix, 40)), "{prefix}");
+        assert!(
+            !catalog.resembles_key(&fake(prefix, 20)) && !catalog.resembles_key(&format!("user-{}", fake(prefix, 40)))
+        );
+    }
+    for id in
+        ["ann", "ann@example.org", "01a20093-199c-71e9-af21-41f72e736cfc", "claude-sonnet-4-5-20250929-v1:0-and-more"]
+    {
+        assert!(!catalog.resembles_key(id), "{id}");
+    }
+    let models = catalog.providers().iter().flat_map(|p| &p.model_prefixes);
+    assert!(models.into_iter().all(|model| !catalog.resembles_key(&format!("{model}-{}", "x".repeat(60)))));
+}
+
 proptest! {
     #[test]
     fn no_message_repeats_the_key(

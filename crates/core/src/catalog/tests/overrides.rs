@@ -51,6 +51,21 @@ fn the_documented_example_does_what_it_says() {
         assert!(matches!(verdict, TestVerdict::QuotaExhausted { .. }), "{status}");
     }
     assert_eq!(catalog.provider("openai").unwrap().default_model(Category::Llm), Some("gpt-5.4"));
+    let now = time::macros::datetime!(2026-11-06 08:49 UTC);
+    let reset = |budget, requests| {
+        let headers = [
+            ("x-acme-budget-left", budget),
+            ("x-acme-budget-reset", "2026-11-08T00:00:00Z"),
+            ("x-acme-requests-left", requests),
+            ("x-acme-requests-reset", "1793955000"),
+        ];
+        let facts = AnswerFacts { headers: &headers, retry_after: "7", ..AnswerFacts::default() };
+        let reset = catalog.reset(acme, &facts, Outcome::RateLimited, now).unwrap();
+        (reset.outcome, (reset.until - now).whole_seconds())
+    };
+    assert_eq!(reset("0", "0"), (Outcome::QuotaExhausted, 141_060));
+    assert_eq!(reset("1", "0"), (Outcome::RateLimited, 60));
+    assert_eq!(reset("1", "1"), (Outcome::RateLimited, 7));
 }
 
 #[test]
@@ -145,6 +160,11 @@ fn each_bad_value_is_named() {
         ("test = { method = 'DELETE' }", "test.method", Method),
         ("test = { expect = 20 }", "test.expect", Status),
         (
+            "test = { url = '{base_url}/models', rules = [{ status = 402, outcome = 'quota_exhausted', until = 'next_month' }] }",
+            "test.rules[0].until",
+            Until,
+        ),
+        (
             "base_url = { allowed = true }\ntest = { url = 'https://acme.example/models' }",
             "test.url",
             TestIgnoresBaseUrl,
@@ -185,6 +205,8 @@ fn each_bad_rule_is_named() {
         ("status = 400, outcome = 'ok', field = 'a', op = 'contains', value = ['x', '']", "value", Value),
         ("status = 400, outcome = 'ok', field = 'a', op = 'ge_field', value = '.'", "value", Path),
         ("status = 400, outcome = 'ok', value = 'x'", "value", Value),
+        ("status = 429, outcome = 'quota_exhausted', until = 'tomorrow'", "until", Until),
+        ("status = 429, outcome = 'rate_limited', until = 'next_month'", "until", Until),
     ] {
         for (text, entry, list) in [
             (format!("[[provider]]\nid = 'acme'\nrules = [{{ {rule} }}]\n"), "acme", "rules"),
@@ -197,6 +219,62 @@ fn each_bad_rule_is_named() {
             assert_eq!((named.as_str(), field.clone(), *what), (entry, format!("{list}[0].{part}"), problem), "{rule}");
         }
     }
+}
+
+#[test]
+fn each_bad_reset_is_named() {
+    use Problem::*;
+    for (reset, part, problem) in [
+        ("form = 'seconds'", "header", ResetPlace),
+        ("header = 'a', field = 'b', form = 'seconds'", "header", ResetPlace),
+        ("header = '', form = 'seconds'", "header", HeaderName),
+        ("header = 'a b', form = 'seconds'", "header", HeaderName),
+        ("header = 'a', form = 'seconds', remaining = 'b:'", "remaining", HeaderName),
+        ("header = 'a', form = 'seconds', remaining = 'b', limit = 'c.d'", "limit", HeaderName),
+        ("field = 'a.', form = 'seconds'", "field", Path),
+        ("field = 'a', form = 'seconds', remaining = 'b[0]'", "remaining", Path),
+        ("header = 'a', form = 'minutes'", "form", Form),
+        ("header = 'a', form = 'seconds', position = 0", "position", Position),
+        ("field = 'a', form = 'seconds', position = 1", "position", Position),
+        ("header = 'a', form = 'seconds', limit = 'b'", "limit", NoWindow),
+        ("header = 'a', form = 'seconds', refills = true", "refills", NoWindow),
+        ("header = 'a', form = 'seconds', outcome = 'server_error'", "outcome", ResetOutcome),
+        ("header = 'a', form = 'seconds', outcome = 'never'", "outcome", ResetOutcome),
+        ("header = 'a', form = 'seconds', remaining = 'b', outcome = 'overloaded'", "outcome", ResetOutcome),
+    ] {
+        for (text, entry) in [
+            (format!("[[provider]]\nid = 'acme'\nresets = [{{ {reset} }}]\n"), "acme"),
+            (format!("resets = [{{ {reset} }}]\n"), "*"),
+        ] {
+            let error = error_of(&text);
+            let CatalogError::Invalid { entry: named, field, problem: what } = &error else {
+                unreachable!("{reset}: {error}")
+            };
+            assert_eq!(
+                (named.as_str(), field.clone(), *what),
+                (entry, format!("resets[0].{part}"), problem),
+                "{reset}"
+            );
+        }
+    }
+}
+
+#[test]
+fn resets_are_overridden_taken_over_and_told_apart() {
+    let over = "[[provider]]\nid = 'openai'\nresets = [{ header = 'X-Back-In', form = 'seconds' }]\n";
+    let changed = catalog().with_overrides(over).unwrap();
+    for id in ["openai", "dalle", "openai-tts"] {
+        let headers = changed.reset_headers(changed.provider(id).unwrap());
+        assert_eq!(headers, ["x-back-in", "retry-after-ms", "retry-after"], "{id}");
+    }
+    let bare = catalog().with_overrides("resets = []").unwrap();
+    assert!(bare.reset_headers(bare.provider("mistral").unwrap()).is_empty());
+    assert_eq!(bare.rules, catalog().rules);
+    let texts = [catalog().canonical_text(), changed.canonical_text(), bare.canonical_text()];
+    assert!(texts[0] != texts[1] && texts[0] != texts[2] && texts[1] != texts[2]);
+    let (rules, resets) = ("rules = []", "resets = []");
+    let text = |over| Document::parse(over).unwrap().canonical_text();
+    assert_ne!(text(rules), text(resets), "one empty list is not the other");
 }
 
 #[test]
@@ -214,6 +292,8 @@ fn unknown_fields_are_refused_at_every_depth() {
         ("test = { uri = 'x' }", "test"),
         ("test = { rules = [{ status = 1, outcome = 'ok', x = 1 }] }", "test"),
         ("rules = [{ status = 400, outcome = 'ok', values = [] }]", "rules"),
+        ("resets = [{ header = 'a', form = 'seconds', unit = 's' }]", "resets"),
+        ("resets = [{ header = 'a' }]", "resets"),
         ("name = 1", "name"),
         ("categories = 'llm'", "categories"),
     ] {
@@ -224,6 +304,7 @@ fn unknown_fields_are_refused_at_every_depth() {
         );
     }
     assert!(matches!(error_of("rules = 1"), CatalogError::Shape { entry, field: "rules", .. } if entry == "*"));
+    assert!(matches!(error_of("resets = 1"), CatalogError::Shape { entry, field: "resets", .. } if entry == "*"));
 }
 
 #[test]

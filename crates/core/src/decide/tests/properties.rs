@@ -4,6 +4,10 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
+use super::seen::{
+    eligible, is_pinned, kind, last_that_bars_the_platform, meant, own_keys_for_the_need, own_winner,
+    reachable_platform, remaining, winner,
+};
 use super::world::{World, catalog, pinning_world, world};
 use super::*;
 
@@ -12,7 +16,7 @@ fn config(cases: u32) -> ProptestConfig {
 }
 
 proptest! {
-    #![proptest_config(config(2_000))]
+    #![proptest_config(config(6_500))]
 
     #[test]
     fn a_winner_can_be_used_and_is_the_callers(world in world()) {
@@ -21,7 +25,7 @@ proptest! {
             prop_assert!(choice.key.expire_time.is_none_or(|at| at > NOW));
             prop_assert_eq!(choice.key.credential, CredentialState::Ready);
             prop_assert!(!world.need.exclude.contains(&choice.key.id));
-            prop_assert!(choice.key.user.is_none() || choice.key.user == world.need.user);
+            prop_assert!(choice.key.user.is_none() || choice.key.user.as_ref() == world.person());
             prop_assert!(catalog().provider(choice.key.provider.as_str()).is_some());
             prop_assert!(world.need.provider.as_ref().is_none_or(|p| *p == choice.key.provider));
             let source = if world.platform.contains(choice.key) {
@@ -55,14 +59,14 @@ proptest! {
 
     #[test]
     fn other_users_keys_leave_no_trace(world in world()) {
-        let without = world.retain(|key| key.user.is_none() || key.user == world.need.user);
+        let without = world.retain(|key| key.user.is_none() || key.user.as_ref() == world.person());
         prop_assert_eq!(world.decide(), without.decide());
     }
 
     #[test]
     fn a_pin_gets_that_slug_or_a_refusal_and_never_the_platform(world in pinning_world()) {
         let decision = world.decide();
-        prop_assert_eq!(decision.directive, Some(Directive::Pinned));
+        prop_assert_eq!(decision.directive, Some(Directive::Pinned), "whatever the session is bound to");
         prop_assert!(decision.candidates.iter().all(|c| c.source != Source::Platform));
         for candidate in &decision.candidates {
             let named = Some(&candidate.key.slug) == world.need.slug.as_ref();
@@ -106,6 +110,69 @@ proptest! {
     }
 
     #[test]
+    fn a_binding_pins_as_the_slug_of_whom_it_is_for_does(world in world()) {
+        let Some(bound) = world.binding().cloned() else { return Ok(()) };
+        let decision = world.decide();
+        prop_assert_eq!(decision.directive, Some(Directive::SessionBinding));
+        let person = bound.user.clone().filter(|user| world.need.user.as_ref().is_none_or(|other| other == user));
+        let need = world.need.clone();
+        let model = need.model.clone().or(bound.model);
+        let lent = person.is_none() && bound.user.is_some();
+        if lent {
+            prop_assert_eq!(decision.outcome, Err(Refusal::PinnedNotFound), "it slides to no other owner's");
+            return Ok(());
+        }
+        let as_slug = Need { user: person, slug: Some(bound.slug), model, session: None, ..need };
+        let pinned = world.decide_for(&as_slug);
+        match bound.provider {
+            None => prop_assert_eq!((&decision.outcome, &decision.candidates), (&pinned.outcome, &pinned.candidates)),
+            Some(provider) => {
+                prop_assert!(winner(&decision).is_none() || winner(&decision) == winner(&pinned));
+                prop_assert!(decision.outcome.is_err_and(|_| true) || pinned.outcome.is_ok_and(|c| c.key.provider == provider));
+            }
+        }
+    }
+
+    #[test]
+    fn a_binding_that_is_over_is_none(world in world()) {
+        let mut without = world.clone();
+        without.workspace.sessions.retain(|_, bound| bound.expire_time > NOW);
+        prop_assert_eq!(world.decide(), without.decide());
+    }
+
+    #[test]
+    fn metered_calls_use_no_own_key_and_others_do_not_notice(world in world()) {
+        let decision = world.decide();
+        if is_pinned(&decision) {
+            return Ok(());
+        }
+        let mode = world.order().map(|order| order.mode);
+        let default_mode = world.workspace.policy.default_mode;
+        let metered = match mode {
+            Some(AgentMode::Metered) => true,
+            Some(AgentMode::Byok) => false,
+            Some(AgentMode::Auto) | None => default_mode == DefaultMode::Metered,
+        };
+        prop_assert!(metered || decision.candidates.iter().all(|c| c.verdict != Verdict::Metered));
+        if let (true, Ok(choice)) = (metered, &decision.outcome) {
+            prop_assert_eq!((choice.source, choice.fallback), (Source::Platform, Some(Fallback::Metered)));
+        }
+    }
+
+    #[test]
+    fn an_order_takes_nothing_from_a_call_but_by_metering(world in world()) {
+        let mut without = world.clone();
+        without.workspace.agents.clear();
+        without.workspace.policy.default_mode = DefaultMode::Auto;
+        let (with, without) = (world.decide(), without.decide());
+        // it may narrow what is open, reorder and tighten: what wins with it could be used without it
+        if let (Ok(choice), true) = (&with.outcome, world.need.provider.is_some()) {
+            let same = without.candidates.iter().find(|c| c.key.id == choice.key.id);
+            prop_assert!(same.is_some_and(|c| c.verdict != Verdict::WrongProvider && c.verdict != Verdict::WrongCategory));
+        }
+    }
+
+    #[test]
     fn tightening_consent_never_opens_the_platform_nor_moves_an_own_winner(world in world()) {
         for (tight, loose) in [(Consent::Never, Consent::NoKey), (Consent::NoKey, Consent::Any)] {
             for (tight, loose) in [
@@ -115,6 +182,7 @@ proptest! {
                 (world.consenting(loose, Some(tight)), world.consenting(loose, Some(loose))),
             ] {
                 let (tight, loose) = (tight.decide(), loose.decide());
+                prop_assert!(eligible(&tight).iter().all(|id| eligible(&loose).contains(id)), "no candidate is added");
                 let open = reachable_platform(&loose);
                 prop_assert!(reachable_platform(&tight).iter().all(|id| open.contains(id)));
                 prop_assert_eq!(own_winner(&tight), own_winner(&loose));
@@ -152,7 +220,8 @@ proptest! {
             if last_that_bars_the_platform(&before, loser) {
                 // under NO_KEY the platform opens with the last own key for the need, and never otherwise
                 prop_assert!(before.outcome.is_err());
-                let barred = before.candidates.iter().find(|c| c.verdict == Verdict::NoConsent);
+                let is_barred = |c: &&Candidate<'_>| c.verdict == Verdict::NoConsent && !c.standing.is_cooling();
+                let barred = before.candidates.iter().find(is_barred);
                 prop_assert_eq!(winner(&after), barred.map(|c| c.key.id));
             } else if matches!(before.outcome, Err(Refusal::Pinned(verdict)) if verdict == loser.verdict) {
                 // a pin that is refused hides other keys of its slug; nothing else comes up in its place
@@ -178,9 +247,12 @@ proptest! {
     #[test]
     fn candidates_are_in_the_order_of_preference(world in world()) {
         let decision = world.decide();
-        let rank = |c: &Candidate<'_>| (c.source, c.key.priority, c.key.create_time, c.key.id);
+        let rank = |c: &Candidate<'_>| {
+            let is_preferred = !is_pinned(&decision) && world.prefers(c.key);
+            (!is_preferred, c.source, c.key.priority, c.key.create_time, c.key.id)
+        };
         prop_assert!(decision.candidates.is_sorted_by(|a, b| rank(a) < rank(b)));
-        if decision.directive != Some(Directive::Pinned) {
+        if !is_pinned(&decision) {
             let usable = |c: &&Candidate<'_>| matches!(c.verdict, Verdict::Chosen | Verdict::Eligible);
             let first = decision.candidates.iter().find(usable);
             prop_assert!(first.is_none_or(|c| c.verdict == Verdict::Chosen));
@@ -198,6 +270,75 @@ proptest! {
             need.exclude.push(choice.key.id);
         }
         prop_assert!(left.is_none_or(|left| left == 0), "{left:?}, then none");
+    }
+
+    #[test]
+    fn what_cools_wins_only_if_it_is_pinned(world in world()) {
+        let decision = world.decide();
+        for candidate in decision.candidates.iter().filter(|c| c.standing.is_cooling()) {
+            prop_assert!(is_pinned(&decision) || !matches!(candidate.verdict, Verdict::Chosen | Verdict::Eligible));
+        }
+        if let Ok(choice) = &decision.outcome {
+            let chosen = decision.candidates.iter().find(|c| c.verdict == Verdict::Chosen);
+            let is_half_open = chosen.is_some_and(|c| c.standing == Standing::HalfOpen);
+            prop_assert_eq!(choice.is_probe, is_half_open && !is_pinned(&decision));
+        }
+    }
+
+    #[test]
+    fn a_pin_does_not_mind_cooldowns(world in pinning_world()) {
+        let well = World { health: Health::default(), ..world.clone() };
+        let (asked, well) = (world.decide(), well.decide());
+        prop_assert_eq!(asked.outcome, well.outcome);
+    }
+
+    #[test]
+    fn cooldowns_take_keys_away_and_change_nothing_else(world in world()) {
+        let well = World { health: Health::default(), ..world.clone() };
+        let (now, well) = (world.decide(), well.decide());
+        prop_assert_eq!(now.candidates.len(), well.candidates.len());
+        for (now, well) in now.candidates.iter().zip(&well.candidates) {
+            prop_assert_eq!(now.key.id, well.key.id);
+            let usable = matches!(well.verdict, Verdict::Chosen | Verdict::Eligible);
+            let same = matches!(now.verdict, Verdict::Chosen | Verdict::Eligible) == usable;
+            prop_assert!(now.verdict == well.verdict || (usable && (same || now.verdict == Verdict::Cooling)));
+        }
+        // refused for the time being exactly if it is the cooldowns that refuse it
+        let for_now = matches!(now.outcome, Err(Refusal::AllCooling(_)));
+        prop_assert_eq!(for_now, now.outcome.is_err() && well.outcome.is_ok());
+        if let Err(Refusal::AllCooling(until)) = now.outcome {
+            let cooling = now.candidates.iter().filter(|c| c.verdict == Verdict::Cooling);
+            let ends = cooling.filter_map(|c| match c.standing {
+                Standing::Cooling(cooling) => Some(cooling.until),
+                _ => None,
+            });
+            prop_assert_eq!(ends.min(), Some(until), "the first of them");
+            prop_assert!(until > NOW);
+        }
+    }
+
+    #[test]
+    fn what_an_explanation_names_would_change_the_answer(world in world()) {
+        let decision = world.decide();
+        let named = changes(world.facts(), &world.health, &world.need, NOW, &decision);
+        prop_assert!(named.len() <= 20);
+        for change in &named {
+            let changed = world.without(change);
+            let after = changed.decide();
+            prop_assert_eq!(winner(&after), Some(change.key.id), "{:?}", change);
+            prop_assert_ne!(winner(&decision), Some(change.key.id));
+            prop_assert!(!change.advice.is_empty());
+            for left in &change.obstacles {
+                let but_one = change.obstacles.iter().copied().filter(|obstacle| obstacle != left).collect();
+                let half_changed = world.without(&Change { obstacles: but_one, ..change.clone() });
+                prop_assert_ne!(winner(&half_changed.decide()), Some(change.key.id), "{:?} but {:?}", change, left);
+            }
+        }
+        if decision.outcome.is_ok() {
+            let first = &decision.candidates[0];
+            let is_first = first.verdict == Verdict::Chosen;
+            prop_assert!(!is_first || named.is_empty(), "nothing is preferred to the first");
+        }
     }
 
     #[test]
@@ -230,94 +371,16 @@ fn the_worlds_meet_every_kind_of_outcome() {
         "pin not found",
         "personal",
         "workspace",
+        "metered",
+        "bound",
         "platform without own keys",
         "platform past own keys",
         "barred by own keys",
         "none eligible",
+        "all cooling",
         "unspecified",
     ] {
         let count = kinds.iter().filter(|kind| **kind == expected).count();
-        assert!(count >= 20, "{expected}: {count} of 4000");
+        assert!(count >= 15, "{expected}: {count} of 4000");
     }
-}
-
-fn kind(decision: &Decision<'_>) -> &'static str {
-    let pinned = decision.directive == Some(Directive::Pinned);
-    match &decision.outcome {
-        Ok(choice) => match (pinned, choice.source, choice.fallback) {
-            (true, Source::Personal, _) => "pinned personal",
-            (true, ..) => "pinned workspace",
-            (false, Source::Personal, _) => "personal",
-            (false, Source::Workspace, _) => "workspace",
-            (false, Source::Platform, Some(Fallback::NoOwnKey)) => "platform without own keys",
-            (false, Source::Platform, _) => "platform past own keys",
-        },
-        Err(Refusal::Pinned(_)) => "pin refused",
-        Err(Refusal::PinnedNotFound) => "pin not found",
-        Err(Refusal::NeedUnspecified) => "unspecified",
-        Err(Refusal::NoEligibleKey) => {
-            let barred = decision.candidates.iter().any(|c| c.verdict == Verdict::NoConsent);
-            if barred && decision.consent == Consent::NoKey { "barred by own keys" } else { "none eligible" }
-        }
-    }
-}
-
-impl World {
-    fn consenting(&self, policy: Consent, request: Option<Consent>) -> Self {
-        let mut world = self.clone();
-        world.workspace.policy.consent = policy;
-        world.need.consent = request;
-        world
-    }
-
-    /// Every key usable that is not revoked.
-    fn mended(&self) -> Self {
-        let mut world = self.clone();
-        for key in world.workspace.keys.iter_mut().filter(|key| !key.state.is_revoked()) {
-            (key.state, key.expire_time, key.credential) = (KeyState::Active, None, CredentialState::Ready);
-        }
-        world
-    }
-}
-
-fn winner(decision: &Decision<'_>) -> Option<crate::ids::KeyId> {
-    decision.outcome.as_ref().ok().map(|choice| choice.key.id)
-}
-
-/// Its key and model, if the winner is not the platform's.
-fn own_winner(decision: &Decision<'_>) -> Option<(crate::ids::KeyId, Option<String>)> {
-    let choice = decision.outcome.as_ref().ok().filter(|choice| choice.source != Source::Platform)?;
-    Some((choice.key.id, choice.model.clone()))
-}
-
-fn remaining(decision: &Decision<'_>) -> usize {
-    decision.outcome.as_ref().map_or(0, |choice| choice.remaining)
-}
-
-/// The key that a pin's slug means.
-fn meant(decision: &Decision<'_>) -> Option<crate::ids::KeyId> {
-    decision.candidates.iter().find(|c| c.verdict != Verdict::NotPinned).map(|c| c.key.id)
-}
-
-fn reachable_platform(decision: &Decision<'_>) -> Vec<crate::ids::KeyId> {
-    let usable = |c: &&Candidate<'_>| matches!(c.verdict, Verdict::Chosen | Verdict::Eligible);
-    let reachable = decision.candidates.iter().filter(|c| c.source == Source::Platform).filter(usable);
-    reachable.map(|c| c.key.id).collect()
-}
-
-/// Own keys that are of the provider, category and model that are needed, but for revoked ones.
-fn own_keys_for_the_need(decision: &Decision<'_>) -> usize {
-    decision.candidates.iter().filter(|c| is_own_for_the_need(c)).count()
-}
-
-fn is_own_for_the_need(candidate: &Candidate<'_>) -> bool {
-    candidate.source != Source::Platform
-        && !matches!(candidate.verdict, Verdict::Revoked | Verdict::WrongProvider | Verdict::WrongCategory)
-}
-
-fn last_that_bars_the_platform(decision: &Decision<'_>, loser: &Candidate<'_>) -> bool {
-    decision.consent == Consent::NoKey
-        && decision.outcome == Err(Refusal::NoEligibleKey)
-        && is_own_for_the_need(loser)
-        && own_keys_for_the_need(decision) == 1
 }

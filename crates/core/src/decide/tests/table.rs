@@ -5,12 +5,17 @@ use std::collections::HashSet;
 use serde::Deserialize;
 
 use super::*;
-use crate::ids::UserId;
+use crate::catalog::Outcome;
+use crate::ids::{AgentId, SessionId};
+use crate::route::SessionPin;
+use crate::workspace::Policy;
 
-const FILES: [&str; 3] = [
+const FILES: [&str; 5] = [
     include_str!("../../../data/decisions/pinned.toml"),
     include_str!("../../../data/decisions/own_keys.toml"),
     include_str!("../../../data/decisions/platform.toml"),
+    include_str!("../../../data/decisions/orders.toml"),
+    include_str!("../../../data/decisions/health.toml"),
 ];
 
 #[derive(Deserialize)]
@@ -29,6 +34,10 @@ struct Row {
     platform: Vec<KeyCell>,
     #[serde(default)]
     policy: PolicyCell,
+    agent: Option<AgentCell>,
+    session: Option<SessionCell>,
+    #[serde(default)]
+    operator: OperatorCell,
     request: RequestCell,
     wins: Option<String>,
     refused: Option<String>,
@@ -50,6 +59,14 @@ struct KeyCell {
     of: Option<String>,
     state: Option<String>,
     credential: Option<String>,
+    /// What was reported of it, 10 s ago.
+    reported: Option<String>,
+    /// The model that it was reported for.
+    reported_for: Option<String>,
+    /// For how long the provider said so, in seconds from now.
+    reset_in: Option<i64>,
+    #[serde(default)]
+    probed: bool,
     #[serde(default)]
     priority: i32,
     #[serde(default = "one")]
@@ -64,11 +81,40 @@ struct KeyCell {
 struct PolicyCell {
     #[serde(default)]
     byok_excluded: bool,
+    mode: Option<String>,
     #[serde(default)]
     allowed_providers: Vec<String>,
     consent: Option<String>,
     default_provider: Option<String>,
     default_model: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct OperatorCell {
+    default_provider: Option<String>,
+    default_model: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AgentCell {
+    mode: String,
+    provider: Option<String>,
+    slug: Option<String>,
+    model: Option<String>,
+    consent: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SessionCell {
+    slug: String,
+    of: Option<String>,
+    provider: Option<String>,
+    model: Option<String>,
+    #[serde(default = "hour")]
+    expires_in: i64,
 }
 
 #[derive(Deserialize)]
@@ -88,11 +134,15 @@ fn one() -> i64 {
     1
 }
 
+fn hour() -> i64 {
+    3_600
+}
+
 #[test]
 fn every_row_holds() {
     let catalog = Catalog::builtin().unwrap();
     for row in rows() {
-        let given = Given::of(&row);
+        let (given, catalog) = (Given::of(&row), row.operator.catalog(&catalog));
         let decision = given.decide(&catalog, &given.need);
         given.check(&row, &decision);
         if let Some(walk) = &row.walk {
@@ -123,9 +173,9 @@ const VERDICTS: usize = {
         Verdict::Invalid | Verdict::Excluded | Verdict::WrongProvider | Verdict::WrongCategory => {}
         Verdict::ModelNotAllowed | Verdict::Unreadable | Verdict::NoCredential => {}
         Verdict::UnknownProvider | Verdict::NotPinned | Verdict::NoConsent => {}
-        Verdict::ProviderNotAllowed | Verdict::PlanRequired => {}
+        Verdict::ProviderNotAllowed | Verdict::PlanRequired | Verdict::Metered | Verdict::Cooling => {}
     }
-    17
+    19
 };
 
 fn rows() -> Vec<Row> {
@@ -137,6 +187,7 @@ struct Given {
     names: Vec<String>,
     workspace: WorkspaceView,
     platform: Vec<RouteKey>,
+    health: Health,
     need: Need,
 }
 
@@ -145,17 +196,24 @@ impl Given {
         let names: Vec<_> = row.keys.iter().chain(&row.platform).map(|cell| cell.key.clone()).collect();
         let mut keys: Vec<_> = (1..).zip(row.keys.iter().chain(&row.platform)).map(|(n, cell)| cell.key(n)).collect();
         let platform = keys.split_off(row.keys.len());
-        let need = row.request.need(&names);
-        Self {
-            names,
-            workspace: WorkspaceView { policy: row.policy.policy(), byok_excluded: row.policy.byok_excluded, keys },
-            platform,
-            need,
-        }
+        let (agent, session) = (AgentId::parse("agent").unwrap(), SessionId::parse("session").unwrap());
+        let need = Need { agent: Some(agent.clone()), session: Some(session.clone()), ..row.request.need(&names) };
+        let workspace = WorkspaceView {
+            policy: row.policy.policy(),
+            byok_excluded: row.policy.byok_excluded,
+            keys,
+            agents: row.agent.iter().map(|cell| (agent.clone(), cell.order())).collect(),
+            sessions: row.session.iter().map(|cell| (session.clone(), cell.pin())).collect(),
+        };
+        let mut health = Health::default();
+        let keys = workspace.keys.iter().chain(&platform);
+        row.keys.iter().chain(&row.platform).zip(keys).for_each(|(cell, key)| cell.report(&mut health, key));
+        Self { names, workspace, platform, health, need }
     }
 
-    fn decide(&self, catalog: &Catalog, need: &Need) -> Decision<'_> {
-        decide(catalog, &self.workspace, &self.platform, need, NOW)
+    fn decide<'a>(&'a self, catalog: &'a Catalog, need: &Need) -> Decision<'a> {
+        let Self { workspace, platform, health, .. } = self;
+        decide(Facts { catalog, workspace, platform }, health, need, NOW)
     }
 
     fn name(&self, key: &RouteKey) -> &str {
@@ -186,7 +244,7 @@ impl Given {
     fn outcome(&self, decision: &Decision<'_>) -> String {
         match &decision.outcome {
             Ok(choice) => self.name(choice.key).to_owned(),
-            Err(refusal) => refusal.fault().reason.as_str().to_owned(),
+            Err(refusal) => refusal.fault(NOW).reason.as_str().to_owned(),
         }
     }
 
@@ -246,6 +304,7 @@ impl KeyCell {
             state: self.state.as_deref().map_or(KeyState::Active, |s| KeyState::parse(s).unwrap()),
             create_time: NOW - time::Duration::days(self.age),
             expire_time: self.expires_in.map(|s| NOW + time::Duration::seconds(s)),
+            last_test: None,
             credential: match self.credential.as_deref() {
                 None => CredentialState::Ready,
                 Some("unreadable") => CredentialState::Unreadable,
@@ -257,14 +316,67 @@ impl KeyCell {
     }
 }
 
+impl KeyCell {
+    fn report(&self, health: &mut Health, key: &RouteKey) {
+        let Some(outcome) = self.reported.as_deref().map(|o| Outcome::parse(&o.to_lowercase()).unwrap()) else {
+            return;
+        };
+        let at = NOW - time::Duration::seconds(10);
+        let reset = self.reset_in.map(|s| NOW + time::Duration::seconds(s));
+        let model = self.reported_for.as_deref().map(model);
+        let (id, secret_version, model) = (key.id, key.secret_version, model.as_ref());
+        health.report(
+            &Report { key: id, secret_version, model, resolved: at, outcome, reset, is_shared: false },
+            at,
+            0.0,
+        );
+        if self.probed {
+            assert!(health.claim(key, None, NOW - time::Duration::seconds(2)), "{}: probed", self.key);
+        }
+    }
+}
+
+impl OperatorCell {
+    fn catalog(&self, builtin: &Catalog) -> Catalog {
+        let line = |name: &str, value: &Option<String>| value.as_ref().map(|value| format!("{name} = \"{value}\"\n"));
+        let lines = [line("provider", &self.default_provider), line("model", &self.default_model)];
+        builtin.with_overrides(&format!("[defaults]\n{}", lines.into_iter().flatten().collect::<String>())).unwrap()
+    }
+}
+
 impl PolicyCell {
     fn policy(&self) -> Policy {
         Policy {
             consent: self.consent.as_deref().map(consent).unwrap_or_default(),
+            default_mode: self.mode.as_deref().map(|m| DefaultMode::parse(m).unwrap()).unwrap_or_default(),
             allowed_providers: self.allowed_providers.iter().map(|p| provider(p)).collect(),
             default_provider: self.default_provider.as_deref().map(provider),
             default_model: self.default_model.as_deref().map(model),
             ..Policy::default()
+        }
+    }
+}
+
+impl AgentCell {
+    fn order(&self) -> AgentOrder {
+        AgentOrder {
+            mode: AgentMode::parse(&self.mode).unwrap(),
+            provider: self.provider.as_deref().map(provider),
+            slug: self.slug.as_deref().map(|s| KeySlug::parse(s).unwrap()),
+            model: self.model.as_deref().map(model),
+            consent: self.consent.as_deref().map(consent),
+        }
+    }
+}
+
+impl SessionCell {
+    fn pin(&self) -> SessionPin {
+        SessionPin {
+            slug: KeySlug::parse(&self.slug).unwrap(),
+            user: self.of.as_deref().map(user),
+            provider: self.provider.as_deref().map(provider),
+            model: self.model.as_deref().map(model),
+            expire_time: NOW + time::Duration::seconds(self.expires_in),
         }
     }
 }
@@ -283,6 +395,7 @@ impl RequestCell {
             model: self.model.as_deref().map(model),
             exclude: self.exclude.iter().map(id).collect(),
             consent: self.consent.as_deref().map(consent),
+            ..Need::default()
         }
     }
 }

@@ -7,7 +7,10 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
-use crate::ids::UserId;
+use crate::catalog::Outcome;
+use crate::ids::{AgentId, SessionId, UserId};
+use crate::route::SessionPin;
+use crate::workspace::Policy;
 
 /// Of one category mostly, so that a category meets several; one is not in the catalog.
 const PROVIDERS: [&str; 9] =
@@ -23,6 +26,7 @@ const CONSENTS: [Consent; 5] = [Consent::Never, Consent::NoKey, Consent::NoKey, 
 pub(super) struct World {
     pub(super) workspace: WorkspaceView,
     pub(super) platform: Vec<RouteKey>,
+    pub(super) health: Health,
     pub(super) need: Need,
 }
 
@@ -32,7 +36,11 @@ impl World {
     }
 
     pub(super) fn decide_for(&self, need: &Need) -> Decision<'_> {
-        decide(catalog(), &self.workspace, &self.platform, need, NOW)
+        decide(self.facts(), &self.health, need, NOW)
+    }
+
+    pub(super) fn facts(&self) -> Facts<'_> {
+        Facts { catalog: catalog(), workspace: &self.workspace, platform: &self.platform }
     }
 
     /// This world after some of its keys are gone.
@@ -51,8 +59,11 @@ pub(super) fn catalog() -> &'static Catalog {
 
 /// Any world.
 pub(super) fn world() -> impl Strategy<Value = World> {
-    (vec(route_key(), 0..10), vec(route_key(), 0..4), policy(), need(), any::<(u16, u16, u16)>(), weighted(0.1))
-        .prop_map(|(mut keys, mut platform, policy, mut need, tried, byok_excluded)| {
+    let orders = (option::weighted(0.4, agent_order()), option::weighted(0.2, session_pin()));
+    let tried = any::<(u16, u16, u16)>();
+    let keys = (vec(route_key(), 0..10), vec(route_key(), 0..4), vec(condition(), 14));
+    (keys, policy(), need(), tried, weighted(0.1), orders).prop_map(
+        |((mut keys, mut platform, conditions), policy, mut need, tried, byok_excluded, (order, pin))| {
             let tried = tried.0 & tried.1 & tried.2; // an eighth of all keys
             for (number, key) in (1..).zip(keys.iter_mut().chain(&mut platform)) {
                 key.id = KeyId::new(uuid::Uuid::from_u128(number));
@@ -60,8 +71,100 @@ pub(super) fn world() -> impl Strategy<Value = World> {
             platform.iter_mut().for_each(|key| key.user = None);
             let ids = keys.iter().chain(&platform).map(|key| key.id);
             need.exclude = ids.zip(0..).filter(|(_, bit)| tried >> bit & 1 == 1).map(|(id, _)| id).collect();
-            World { workspace: WorkspaceView { policy, byok_excluded, keys }, platform, need }
+            let agents = order.into_iter().map(|order| (agent(), order)).collect();
+            let sessions = pin.into_iter().map(|pin| (session(), pin)).collect();
+            let mut health = Health::default();
+            for (key, condition) in keys.iter().chain(&platform).zip(conditions) {
+                condition.bring(&mut health, key);
+            }
+            let workspace = WorkspaceView { policy, byok_excluded, keys, agents, sessions };
+            World { workspace, platform, health, need }
+        },
+    )
+}
+
+/// How a key does.
+#[derive(Debug, Clone)]
+enum Condition {
+    Well,
+    /// It cools: for a model, or for all.
+    Cooling(Option<ModelId>),
+    /// Its cooldown has run out.
+    HalfOpen(Option<ModelId>),
+    /// A call tries it out.
+    Probed,
+}
+
+fn condition() -> impl Strategy<Value = Condition> {
+    prop_oneof![
+        6 => Just(Condition::Well),
+        1 => option::of(model()).prop_map(Condition::Cooling),
+        1 => option::of(model()).prop_map(Condition::HalfOpen),
+        1 => Just(Condition::Probed),
+    ]
+}
+
+impl Condition {
+    fn bring(self, health: &mut Health, key: &RouteKey) {
+        let ago = match self {
+            Self::Well => return,
+            Self::Cooling(_) => time::Duration::seconds(1),
+            Self::HalfOpen(_) | Self::Probed => time::Duration::minutes(1),
+        };
+        let model = match &self {
+            Self::Cooling(model) | Self::HalfOpen(model) => model.as_ref(),
+            _ => None,
+        };
+        let at = NOW - ago;
+        health.report(&limited(key, model, at), at, 0.0);
+        if matches!(self, Self::Probed) {
+            assert!(health.claim(key, None, NOW - time::Duration::seconds(1)));
+        }
+    }
+}
+
+/// That the provider limits a key.
+pub(super) fn limited<'a>(key: &RouteKey, model: Option<&'a ModelId>, at: OffsetDateTime) -> Report<'a> {
+    let (key, secret_version) = (key.id, key.secret_version);
+    Report { key, secret_version, model, resolved: at, outcome: Outcome::RateLimited, reset: None, is_shared: false }
+}
+
+/// The one agent that calls.
+fn agent() -> AgentId {
+    AgentId::parse("agent").unwrap()
+}
+
+/// The one session.
+fn session() -> SessionId {
+    SessionId::parse("session").unwrap()
+}
+
+fn agent_order() -> impl Strategy<Value = AgentOrder> {
+    let mode = select(&[AgentMode::Auto, AgentMode::Metered, AgentMode::Byok, AgentMode::Byok]);
+    (mode, option::of(provider()), slug(), option::weighted(0.3, model()), option::weighted(0.2, select(&CONSENTS)))
+        .prop_map(|(mode, provider, slug, model, consent)| AgentOrder {
+            mode,
+            provider,
+            slug: (mode == AgentMode::Byok).then_some(slug),
+            model,
+            consent,
         })
+}
+
+fn session_pin() -> impl Strategy<Value = SessionPin> {
+    let ends = select(&[-1_i64, 0, 1, 1, 1]);
+    (slug(), option::of(select(&USERS)), option::weighted(0.2, provider()), option::weighted(0.2, model()), ends)
+        .prop_map(|(slug, user, provider, model, ends)| SessionPin {
+            slug,
+            user: user.map(|id| UserId::parse(id).unwrap()),
+            provider,
+            model,
+            expire_time: NOW + time::Duration::nanoseconds(ends),
+        })
+}
+
+fn slug() -> impl Strategy<Value = KeySlug> {
+    select(&SLUGS).prop_map(|slug| KeySlug::parse(slug).unwrap())
 }
 
 /// Any world whose request pins a key.
@@ -84,6 +187,7 @@ fn route_key() -> impl Strategy<Value = RouteKey> {
             state,
             create_time: NOW - time::Duration::days(age),
             expire_time,
+            last_test: None,
             credential,
             ..key(0, slug, provider)
         },
@@ -103,9 +207,11 @@ fn life() -> impl Strategy<Value = (KeyState, Option<OffsetDateTime>, Credential
 
 fn policy() -> impl Strategy<Value = Policy> {
     let allowed = prop_oneof![3 => Just(Vec::new()), 1 => vec(provider(), 1..4)];
-    (select(&CONSENTS), allowed, option::of(provider()), option::of(model())).prop_map(
-        |(consent, allowed_providers, default_provider, default_model)| Policy {
+    let mode = select(&[DefaultMode::Auto, DefaultMode::Auto, DefaultMode::Auto, DefaultMode::Metered]);
+    (select(&CONSENTS), allowed, option::of(provider()), option::of(model()), mode).prop_map(
+        |(consent, allowed_providers, default_provider, default_model, default_mode)| Policy {
             consent,
+            default_mode,
             allowed_providers,
             default_provider,
             default_model,
@@ -126,6 +232,8 @@ fn need() -> impl Strategy<Value = Need> {
     )
         .prop_map(|(user, slug, provider, category, model, consent)| Need {
             user: user.map(|id| UserId::parse(id).unwrap()),
+            agent: Some(agent()),
+            session: Some(session()),
             slug: slug.map(|slug| KeySlug::parse(slug).unwrap()),
             provider,
             category,

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
+use crate::resolution::ResolutionKey;
 
 const WRAPPED: &str = "\
     010111726f6f742d376236386534396237363139a0a1a2a3a4a5a6a7a8a9aaabacadaeaf4f43044dcf07b48786878b1ce5057eb6f67fa8d9\
@@ -36,4 +37,6 @@ fn a_service_key_computes_what_it_always_did() {
     let tag = key.mac("key", &[b"ab", b""]);
     assert_eq!(hex::encode(tag), "52819b48f6252e0683ab61352a1e18c7c75c96aa9b4a357f5428dc0caea47d80");
     assert!(key.verify("key", &[b"ab", b""], &tag));
+    let resolution = ResolutionKey::of(&key).unwrap();
+    assert_eq!(hex::encode(resolution.expose()), "8237db05423a255a999159feaa8c5d0c724cda390d4a7863b06027e220a69479");
 }

@@ -35,7 +35,7 @@ async fn alone_after(
 
 /// So many events without a gap, the head at the last, and each key as its own left it.
 async fn assert_whole(opened: &Opened, events: i64) {
-    let keys = opened.store.tenant(&tenant("workspaces/acme")).await.unwrap().keys;
+    let keys = opened.store.tenant(&tenant("workspaces/acme").into()).await.unwrap().keys;
     assert!(keys.iter().all(|stored| stored.intact));
     let seqs = opened.raw.column::<i64>("SELECT seq FROM audit_events ORDER BY seq").await;
     assert_eq!(seqs, (1..=events).collect::<Vec<_>>());

@@ -184,7 +184,7 @@ async fn an_older_row_put_back_is_found(place: Place) {
     assert_eq!((back.key.state, back.intact), (KeyState::Active, false));
     raw.execute("DELETE FROM workspaces; INSERT INTO workspaces SELECT * FROM old_workspaces").await;
     assert!(matches!(store.workspace(&acme.id).await, Err(StoreError::Altered("workspaces", _))));
-    assert!(matches!(store.tenant(&tenant("workspaces/acme")).await.map(drop), Err(StoreError::Altered(..))));
+    assert!(matches!(store.tenant(&tenant("workspaces/acme").into()).await.map(drop), Err(StoreError::Altered(..))));
 }
 
 /// The hashes of a log have no key: whoever writes it anew makes them fit, and the rows tell.
@@ -278,7 +278,7 @@ async fn a_corrupt_head_workspace_or_epoch_is_a_typed_error(place: Place) {
     assert!(matches!(store.workspace(&acme.id).await, Err(StoreError::Altered("workspaces", _))));
 
     raw.execute("INSERT INTO workspace_keys VALUES ('workspaces/other', -1, 'root-1', 'x', 0)").await;
-    let read = store.tenant(&tenant("workspaces/other")).await.map(drop);
+    let read = store.tenant(&tenant("workspaces/other").into()).await.map(drop);
     assert!(matches!(read, Err(StoreError::Corrupt("workspace_keys"))), "{read:?}");
 
     for head in ["hash = 'x'", "seq = -1"] {

@@ -64,7 +64,7 @@ async fn listings_show_one_owner_and_snapshots_one_tenant(place: Place) {
     }
     for (name, count) in [("workspaces/acme", 3), ("workspaces/other", 1), ("platform", 1), ("workspaces/empty", 0)] {
         let tenant = tenant(name);
-        let rows = store.tenant(&tenant).await.unwrap();
+        let rows = store.tenant(&tenant.clone().into()).await.unwrap();
         let owner = Owner { tenant: tenant.clone(), user: None };
         let beside = store.neighbours(&owner, b"").await.unwrap();
         assert_eq!((rows.keys.len(), beside.count), (count, count as u64), "{name}");
@@ -81,7 +81,7 @@ async fn each_tenant_has_its_own_workspace_keys(place: Place) {
     let Opened { store, place: _place, .. } = &place.open().await;
     one_key_each(store).await;
     for (name, mark) in [("workspaces/acme", Some(4)), ("workspaces/other", Some(5)), ("platform", None)] {
-        let rows = store.tenant(&tenant(name)).await.unwrap().workspace_keys;
+        let rows = store.tenant(&tenant(name).into()).await.unwrap().workspace_keys;
         let marks: Vec<_> = rows.iter().map(|row| (row.version, row.wrapped[0])).collect();
         assert_eq!(marks, mark.map(|mark| (1, mark)).into_iter().collect::<Vec<_>>(), "{name}");
     }

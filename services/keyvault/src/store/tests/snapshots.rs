@@ -30,7 +30,7 @@ async fn a_tenant_is_read_at_one_moment(place: Place) {
     let writer = tokio::spawn(change_both(opened.store.clone(), acme, stored, done.clone()));
     let (mut reads, mut last) = (0, 0);
     while !done.load(Ordering::Relaxed) {
-        let rows = opened.store.tenant(&tenant("workspaces/acme")).await.unwrap();
+        let rows = opened.store.tenant(&tenant("workspaces/acme").into()).await.unwrap();
         let workspace = rows.workspace.unwrap();
         assert_eq!(workspace.value.policy.plan.unwrap().to_string(), rows.keys[0].key.label, "at {}", rows.seq);
         assert_eq!((workspace.seq.max(rows.keys[0].seq), rows.keys[0].intact), (rows.seq, true));
@@ -94,7 +94,7 @@ async fn the_newest_of_revoked_keys_stands_for_its_slug(place: Place) {
         }
     }
     let live = put(store, &key("workspaces/acme", "main")).await.unwrap();
-    let rows = store.tenant(&tenant("workspaces/acme")).await.unwrap();
+    let rows = store.tenant(&tenant("workspaces/acme").into()).await.unwrap();
     let expected: Vec<_> = newest[..4].iter().rev().cloned().collect();
     assert_eq!(rows.ended, expected);
     assert_eq!(rows.keys, [live]);

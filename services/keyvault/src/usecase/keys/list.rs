@@ -7,7 +7,7 @@ use claviger_core::key::ProviderKey;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::Keys;
+use super::{Keys, Shown};
 use crate::store::{After, StoredKey};
 use crate::usecase::page::{self, Page};
 
@@ -18,7 +18,7 @@ impl Keys {
     ///
     /// # Errors
     /// `INVALID_FIELD` for a token of another listing, `STORAGE_UNAVAILABLE`.
-    pub async fn list(&self, list: &ListKeys) -> Result<Page<StoredKey>, Fault> {
+    pub async fn list(&self, list: &ListKeys) -> Result<Page<Shown>, Fault> {
         let (key, query) = (self.custody.page_token(), query(list));
         let cursor = list.page.token.as_ref().map(|token| page::cursor(key, KIND, &query, token)).transpose()?;
         let after = cursor.map(|bytes| read(&bytes).ok_or_else(page::foreign)).transpose()?;
@@ -26,7 +26,12 @@ impl Keys {
         let one_more = u64::from(list.page.size) + 1;
         let found = self.store.keys(&list.owner, list.show_revoked, &list.filter, after.as_ref(), one_more).await?;
         let token = |last: &StoredKey| page::token(key, KIND, &query, &cursor_of(&last.key));
-        Ok(Page::cut(found, list.page.size, at, token))
+        let page = Page::cut(found, list.page.size, at, token);
+        let mut health = self.health(&page.items).await?;
+        Ok(page.map(|stored| {
+            let health = health.remove(&stored.key.name.id).unwrap_or_default();
+            Shown { stored, health }
+        }))
     }
 }
 

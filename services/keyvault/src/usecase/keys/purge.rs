@@ -2,6 +2,7 @@
 
 use claviger_core::command::PurgeKey;
 use claviger_core::fault::Fault;
+use claviger_core::ids::Tenant;
 use claviger_core::key::KeyState;
 use claviger_core::reason::Reason;
 
@@ -16,7 +17,7 @@ impl Keys {
     /// # Errors
     /// `KEY_NOT_FOUND`, `KEY_NOT_REVOKED`, `KEY_ALTERED`, `REQUEST_ID_REUSED`, `STORAGE_UNAVAILABLE`.
     pub async fn purge(&self, command: PurgeKey, call: Call<StoredKey>) -> Result<Answer<StoredKey>, Fault> {
-        let origin = call.origin.clone();
+        let (origin, tenant) = (call.origin.clone(), command.name.owner.tenant.clone());
         let done = call.write(&self.store, move |txn| {
             Box::pin(async move {
                 let stored = found(txn, &command.name).await?;
@@ -31,7 +32,15 @@ impl Keys {
             })
         });
         let answer = done.await?;
+        self.forget_purged(&tenant).await;
         self.store.empty_log().await;
         Ok(answer)
+    }
+
+    /// Forgets how keys fared that are no more. What is left when that fails goes with the tenant's next purged key.
+    pub(in crate::usecase) async fn forget_purged(&self, tenant: &Tenant) {
+        if let Err(fault) = self.store.forget_purged(tenant).await {
+            tracing::warn!(reason = fault.reason.as_str(), "the health of purged keys is still kept");
+        }
     }
 }

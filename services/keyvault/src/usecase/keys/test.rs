@@ -14,12 +14,23 @@ use crate::store::{StoredKey, WorkspaceKeyRow};
 use crate::usecase::{Answer, Call, custody, now};
 
 impl Keys {
-    /// Tests a stored key live. A clear yes or no moves its state; anything else only its newest test.
+    /// Tests a stored key live. A clear yes or no moves its state, and where no test can be made it gives a key another chance
+    /// that reports alone speak against; anything else moves only its newest test.
     ///
     /// # Errors
     /// `KEY_NOT_FOUND`, `KEY_REVOKED`, `KEY_ALTERED`, `KEY_UNREADABLE`, `PROVIDER_NOT_FOUND`, `BASE_URL_NOT_ALLOWED`,
     /// `REQUEST_ID_REUSED`, `STORAGE_UNAVAILABLE`.
     pub async fn test(&self, command: TestKey, call: Call<StoredKey>) -> Result<Answer<StoredKey>, Fault> {
+        self.test_for(None, command, call).await
+    }
+
+    /// The same, with what made the vault do so by itself.
+    pub(super) async fn test_for(
+        &self,
+        cause: Option<&'static str>,
+        command: TestKey,
+        call: Call<StoredKey>,
+    ) -> Result<Answer<StoredKey>, Fault> {
         if let Some(first) = call.recall(&self.store).await? {
             return Ok(first);
         }
@@ -37,7 +48,7 @@ impl Keys {
                     let mut stored = found(txn, &name).await?;
                     check_usable(&stored)?;
                     keep(&mut stored.key, tested_version, test.clone());
-                    let event = tested(&stored.key, &test, &origin);
+                    let event = tested(&stored.key, &test, &origin, cause);
                     put(txn, &mut stored, &event).await?;
                     Ok(stored)
                 })
@@ -85,14 +96,15 @@ fn keep(key: &mut ProviderKey, tested_version: u32, test: KeyTest) {
     key.update_time = now();
     let newer = key.last_test.as_ref().is_some_and(|known| known.time > test.time);
     if key.secret_version == tested_version && !newer {
-        key.state = key.state.after_test(test.result);
+        key.state = key.state.after_test(test.result, key.last_test.as_ref().map(|known| known.result));
         key.last_test = Some(test);
     }
 }
 
-fn tested(key: &ProviderKey, test: &KeyTest, origin: &Origin) -> Event {
+fn tested(key: &ProviderKey, test: &KeyTest, origin: &Origin, cause: Option<&str>) -> Event {
     let result = (Detail::TestResult, test.result.as_str().to_owned());
-    about(key, Action::KeyTested, origin, vec![result, state(key)])
+    let cause = cause.map(|cause| (Detail::Cause, cause.to_owned()));
+    about(key, Action::KeyTested, origin, [result, state(key)].into_iter().chain(cause).collect())
 }
 
 #[cfg(test)]

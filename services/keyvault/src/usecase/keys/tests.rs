@@ -5,6 +5,7 @@ mod live;
 mod policy;
 mod replay;
 mod slugs;
+mod suspects;
 mod unreadable;
 
 use claviger_core::catalog::EgressAllow;
@@ -33,6 +34,11 @@ struct Vault {
 
 impl Vault {
     async fn open(place: Place, plans: &str) -> Self {
+        Self::open_with(place, plans, "", OLLAMA).await
+    }
+
+    /// With an operator's catalog file, and what live tests may reach.
+    async fn open_with(place: Place, plans: &str, catalog: &str, egress: &str) -> Self {
         let _already = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
         let keyring = Keyring::generate("2026-11-21T00:00:00Z").unwrap();
         let database =
@@ -40,8 +46,8 @@ impl Vault {
         let (custody, rows) = Custody::load(keyring, &database, now()).await.unwrap();
         let (store, writer) = database.into_store(rows);
         tokio::spawn(writer.run(CancellationToken::new()));
-        let catalog = Arc::new(Catalog::builtin().unwrap());
-        let client = Client::new(Egress::new(EgressAllow::parse(OLLAMA).unwrap()), &Outbound::default()).unwrap();
+        let catalog = Arc::new(Catalog::builtin().unwrap().with_overrides(catalog).unwrap());
+        let client = Client::new(Egress::new(EgressAllow::parse(egress).unwrap()), &Outbound::default()).unwrap();
         let verifier = Verifier::new(catalog.clone(), client);
         let plans = Arc::new(Plans::parse(plans).unwrap());
         let keys = Keys::new(store, Arc::new(custody), catalog, verifier, plans, true, LiveTests::default());

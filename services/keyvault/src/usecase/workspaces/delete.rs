@@ -32,12 +32,13 @@ impl Workspaces {
         if let Some(first) = call.recall(&self.store).await? {
             return Ok(first);
         }
-        let origin = call.origin.clone();
+        let (origin, tenant) = (call.origin.clone(), Tenant::Workspace(command.id.clone()));
         let reduced = self.reduce(&command, &origin).await?;
         let done = call.write(&self.store, move |txn| {
             Box::pin(async move { Ok(reduced + finish(txn, &command, &origin).await?) })
         });
         let answer = done.await?;
+        self.keys.forget_purged(&tenant).await;
         self.store.empty_log().await;
         Ok(answer)
     }
