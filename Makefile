@@ -24,9 +24,9 @@ test-model: ## The vault against a plain model of it, 100,000 random sequences o
 	@scripts/postgres.sh start
 	@trap 'scripts/postgres.sh stop' EXIT; CLAVIGER_MODEL_CASES=$(or $(CASES),100000) $(CARGO) test --locked --release -p claviger-tests --test model
 
-test-tools: ## The chart, the scripts and `make run` itself, with real Helm and real grpcurl
+test-tools: ## The chart, the scripts, `make run` itself and callers with the providers' SDKs, with real Helm and real grpcurl
 	$(CARGO) build --locked -p claviger-keyvault -p claviger-routing
-	$(PYTEST) tests/helm tests/scripts
+	$(PYTEST) tests/helm tests/scripts tests/sdk
 
 lint: preflight tools ## Formatting, clippy, protos, dependencies
 	$(CARGO) fmt --all --check
