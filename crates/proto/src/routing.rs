@@ -123,7 +123,13 @@ pub fn explanation(
     rt::ExplainRouteResponse {
         directive: directive(decision.directive).into(),
         result: Some(result),
-        candidates: decision.candidates.iter().map(|c| candidate(c, workspace)).collect(),
+        // which keys the operator once had is no tenant's business
+        candidates: decision
+            .candidates
+            .iter()
+            .filter(|c| c.source != Source::Platform || c.verdict != Verdict::Revoked)
+            .map(|c| candidate(c, workspace))
+            .collect(),
         fallback_consent: convert::consent(decision.consent).into(),
         changes: changes.iter().map(|change| change_message(change, workspace)).collect(),
     }

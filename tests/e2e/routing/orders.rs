@@ -118,3 +118,16 @@ async fn an_order_that_was_written_to_behind_the_vault_s_back_refuses_its_calls_
         assert!(fleet.resolve(refused).await.is_ok(), "{mended}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_another_provider_than_the_agent_is_told_to_use_is_named() {
+    let fleet = stage().await;
+    set_route(&fleet, byok("acme", "bob", "mistral", "")).await.unwrap();
+    let explanation = explain(&fleet, ResolveKeyRequest { category: String::new(), ..ask() }).await;
+    let named: Vec<_> =
+        explanation.changes.iter().map(|change| change.key.as_ref().unwrap().key_slug.as_str()).collect();
+    assert_eq!(named, ["first", "second"]);
+    assert!(explanation.changes[0].message.contains("anthropic"), "{}", explanation.changes[0].message);
+    let as_told = ResolveKeyRequest { category: String::new(), provider: "anthropic".into(), ..ask() };
+    assert_eq!(ruled(&fleet, as_told).await.0, "first");
+}

@@ -4,11 +4,15 @@ use time::OffsetDateTime;
 
 use super::judge::{Judge, is_for_the_need};
 use super::pinned::{self, Pin};
+use super::{Directive, decide};
 use crate::health::{Health, Standing};
-use crate::route::{Candidate, Decision, Directive, Facts, Need, RouteKey, Source, Verdict};
+use crate::ids::ProviderId;
+use crate::route::{Candidate, Decision, Facts, Need, RouteKey, Source, Verdict};
 
 /// How many changes an explanation names, at most.
 const MOST: usize = 20;
+/// How many other providers it tries.
+const MOST_TRIED: usize = 5;
 
 /// What would make another key win.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +40,8 @@ pub fn changes<'a>(
 ) -> Vec<Change<'a>> {
     let preferred = decision.candidates.iter().take_while(|candidate| candidate.verdict != Verdict::Chosen);
     let all = preferred.zip(obstacles(facts, health, need, now, decision));
-    let may_go = all.filter(|(_, obstacles)| obstacles.iter().all(|o| advice(*o, decision.directive).is_some()));
+    let ends = |candidate: &Candidate<'_>, obstacle| advice(obstacle, decision.directive, candidate.source).is_some();
+    let may_go = all.filter(|(candidate, obstacles)| obstacles.iter().all(|obstacle| ends(candidate, *obstacle)));
     let mut changes: Vec<Change<'a>> = Vec::new();
     for (candidate, obstacles) in may_go {
         // what lets a more preferred key in as well is told of that one alone
@@ -44,7 +49,55 @@ pub fn changes<'a>(
             changes.push(change(candidate, obstacles, decision.directive));
         }
     }
+    let has_own = decision.outcome.as_ref().is_ok_and(|choice| choice.source != Source::Platform);
+    if !has_own && !is_pinned(decision.directive) {
+        let room = MOST - changes.len();
+        changes.extend(elsewhere(facts, health, need, now, decision).into_iter().take(room));
+    }
     changes
+}
+
+fn is_pinned(directive: Option<Directive>) -> bool {
+    matches!(directive, Some(Directive::Pinned | Directive::SessionBinding))
+}
+
+/// Own keys of other providers than the call is for, each of which would win if the request named its provider. That is
+/// what whoever asks why a key is not used has often overlooked.
+fn elsewhere<'a>(
+    facts: Facts<'a>,
+    health: &Health,
+    need: &Need,
+    now: OffsetDateTime,
+    decision: &Decision<'a>,
+) -> Vec<Change<'a>> {
+    let is_elsewhere = |verdict| matches!(verdict, Verdict::WrongProvider | Verdict::WrongCategory);
+    let mut tried: Vec<&ProviderId> = Vec::new();
+    let mut changes = Vec::new();
+    let own = decision.candidates.iter().filter(|c| c.source != Source::Platform && is_elsewhere(c.verdict));
+    for candidate in own {
+        if tried.len() < MOST_TRIED && !tried.contains(&&candidate.key.provider) {
+            tried.push(&candidate.key.provider);
+            changes.extend(if_asked_for(candidate.verdict, &candidate.key.provider, facts, health, need, now));
+        }
+    }
+    changes
+}
+
+/// The own key that wins if the request names this provider, and leaves the rest to it.
+fn if_asked_for<'a>(
+    obstacle: Verdict,
+    provider: &ProviderId,
+    facts: Facts<'a>,
+    health: &Health,
+    need: &Need,
+    now: OffsetDateTime,
+) -> Option<Change<'a>> {
+    let asked = Need { provider: Some(provider.clone()), model: None, category: None, ..need.clone() };
+    let choice = decide(facts, health, &asked, now).outcome.ok().filter(|choice| choice.source != Source::Platform)?;
+    let advice = format!(
+        "name its provider in the request ({provider}): the request, the agent's route or a default names another"
+    );
+    Some(Change { key: choice.key, source: choice.source, obstacles: vec![obstacle], until: None, advice })
 }
 
 impl Change<'_> {
@@ -86,14 +139,25 @@ fn change<'a>(candidate: &Candidate<'a>, obstacles: Vec<Verdict>, directive: Opt
         Standing::Cooling(cooling) if obstacles == [Verdict::Cooling] => Some(cooling.until),
         _ => None,
     };
-    let mut advice: Vec<_> = obstacles.iter().filter_map(|obstacle| advice(*obstacle, directive)).collect();
+    let mut advice: Vec<_> =
+        obstacles.iter().filter_map(|obstacle| advice(*obstacle, directive, candidate.source)).collect();
     advice.dedup();
     Change { key: candidate.key, source: candidate.source, obstacles, until, advice: advice.join("; ") }
 }
 
 /// What to do about it; none where nothing helps, or where another key was asked for.
-fn advice(obstacle: Verdict, directive: Option<Directive>) -> Option<&'static str> {
+fn advice(obstacle: Verdict, directive: Option<Directive>, source: Source) -> Option<&'static str> {
     Some(match obstacle {
+        Verdict::Disabled
+        | Verdict::Expired
+        | Verdict::Invalid
+        | Verdict::ModelNotAllowed
+        | Verdict::Unreadable
+        | Verdict::NoCredential
+            if source == Source::Platform =>
+        {
+            "ask the operator, whose key it is"
+        }
         Verdict::Disabled => "switch it on (UpdateProviderKey, disabled = false)",
         Verdict::Expired => "give it a later expire_time (UpdateProviderKey)",
         Verdict::Invalid => "test it again (TestProviderKey) or give it another secret (ReplaceProviderKeySecret)",
@@ -112,10 +176,9 @@ fn advice(obstacle: Verdict, directive: Option<Directive>) -> Option<&'static st
         Verdict::NoConsent => {
             "loosen fallback_consent, of which the tightest of workspace, agent route and request counts"
         }
+        Verdict::Cooling if source == Source::Platform => "wait until its cooldown ends",
         Verdict::Cooling => "wait until its cooldown ends, or pin it",
-        Verdict::WrongProvider | Verdict::WrongCategory
-            if matches!(directive, Some(Directive::Pinned | Directive::SessionBinding)) =>
-        {
+        Verdict::WrongProvider | Verdict::WrongCategory if is_pinned(directive) => {
             "name the provider and category of the key that is pinned, or neither"
         }
         Verdict::Chosen

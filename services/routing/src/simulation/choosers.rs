@@ -132,7 +132,7 @@ impl Chooser for Claviger {
             Say::Outcome(outcome) => CallResult::Outcome(*outcome),
             Say::Reply(reply) => CallResult::Answer(Answer {
                 status: reply.status,
-                texts: vec![reply.code.to_owned()],
+                texts: if reply.code.is_empty() { Vec::new() } else { vec![reply.code.to_owned()] },
                 retry_after: reply.retry_after.map(|seconds| seconds.to_string()),
                 headers: Vec::new(),
             }),

@@ -89,6 +89,10 @@ impl World {
                     world.workspace.agents.values_mut().for_each(|order| order.consent = None);
                 }
                 Verdict::Cooling => world.health.forget(id),
+                Verdict::WrongProvider | Verdict::WrongCategory if !is_pinned(&self.decide()) => {
+                    (world.need.provider, world.need.model, world.need.category) =
+                        (Some(change.key.provider.clone()), None, None);
+                }
                 Verdict::WrongProvider => {
                     world.need.provider = None;
                     world.workspace.sessions.values_mut().for_each(|bound| bound.provider = None);
