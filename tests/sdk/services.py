@@ -85,7 +85,7 @@ class Fleet:
         self.services: list[Service] = []
         self.channels: list[grpc.Channel] = []
         try:
-            vault = self._start("claviger-keyvault", folder, settings)
+            vault = self.vault_address = self._start("claviger-keyvault", folder, settings)
             self.routing_address = self._start("claviger-routing", folder, {**settings, "CLAVIGER_KEYVAULT_URL": f"http://{vault}"})
         except BaseException:
             self.stop()

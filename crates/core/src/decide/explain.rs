@@ -52,7 +52,8 @@ pub fn changes<'a>(
     let has_own = decision.outcome.as_ref().is_ok_and(|choice| choice.source != Source::Platform);
     if !has_own && !is_pinned(decision.directive) {
         let room = MOST - changes.len();
-        changes.extend(elsewhere(facts, health, need, now, decision).into_iter().take(room));
+        let if_asked = |verdict, provider: &_| if_asked_for(verdict, provider, facts, health, need, now);
+        changes.extend(elsewhere(decision, if_asked).into_iter().take(room));
     }
     changes
 }
@@ -64,11 +65,8 @@ fn is_pinned(directive: Option<Directive>) -> bool {
 /// Own keys of other providers than the call is for, each of which would win if the request named its provider. That is
 /// what whoever asks why a key is not used has often overlooked.
 fn elsewhere<'a>(
-    facts: Facts<'a>,
-    health: &Health,
-    need: &Need,
-    now: OffsetDateTime,
     decision: &Decision<'a>,
+    if_asked_for: impl Fn(Verdict, &ProviderId) -> Option<Change<'a>>,
 ) -> Vec<Change<'a>> {
     let is_elsewhere = |verdict| matches!(verdict, Verdict::WrongProvider | Verdict::WrongCategory);
     let mut tried: Vec<&ProviderId> = Vec::new();
@@ -77,7 +75,7 @@ fn elsewhere<'a>(
     for candidate in own {
         if tried.len() < MOST_TRIED && !tried.contains(&&candidate.key.provider) {
             tried.push(&candidate.key.provider);
-            changes.extend(if_asked_for(candidate.verdict, &candidate.key.provider, facts, health, need, now));
+            changes.extend(if_asked_for(candidate.verdict, &candidate.key.provider));
         }
     }
     changes
