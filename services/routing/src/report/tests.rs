@@ -123,3 +123,18 @@ fn explaining_is_deciding_without_effect() {
         }
     }
 }
+
+#[test]
+fn a_call_that_could_not_be_put_on_record_leaves_the_trying_out_to_the_next() {
+    let replica = Replica::new();
+    let (first, id) = replica.resolve(NOW);
+    replica.report(&id, CallResult::Outcome(Outcome::RateLimited), NOW);
+    let taken = replica.journal.batch().unwrap().entries.len() as u64;
+    let ticket = ticket::open(&replica.reports.feed.resolution_key().unwrap(), &id).unwrap();
+    replica.journal.note((0..200_000).map(|_| Entry::Resolved(ticket.of.clone())));
+    let now = NOW + Duration::MINUTE;
+    let refused = replica.resolver.resolve(&replica.scene, &ask(&[]), now).unwrap_err();
+    assert_eq!(refused.reason, Reason::VaultUnavailable);
+    replica.journal.taken(200_000 + taken);
+    assert_eq!(replica.resolve(now + Duration::SECOND).0, first);
+}
