@@ -25,6 +25,8 @@ both! {
     where_nobody_can_be_asked_three_reports_in_a_row_are_believed,
     a_call_that_went_well_in_between_counts_against_three_reports,
     another_chance_takes_three_more_reports,
+    a_platform_s_key_is_not_disabled_by_callers_word,
+    what_is_reported_right_after_a_test_is_kept_for_the_next,
     what_is_not_used_is_not_looked_into,
     what_changed_since_the_report_is_left_alone,
 }
@@ -86,7 +88,10 @@ impl Watched {
                 secret_version: stored.key.secret_version,
                 provider: stored.key.provider.clone(),
                 model: ModelId::parse("m").ok(),
-                payer: Source::Workspace,
+                payer: match stored.key.name.owner.tenant {
+                    Tenant::Platform => Source::Platform,
+                    Tenant::Workspace(_) => Source::Workspace,
+                },
                 time: now(),
             };
             let reported = Reported {
@@ -245,6 +250,25 @@ async fn another_chance_takes_three_more_reports(place: Place) {
         };
         assert_eq!(stored.key.state, KeyState::Active, "chance {chance}");
     }
+}
+
+/// Any workspace's callers could.
+async fn a_platform_s_key_is_not_disabled_by_callers_word(place: Place) {
+    let watched = Watched::open(place).await;
+    let stored = watched.vault.create(NewKey { owner: new("platform", None).owner, ..untestable() }).await;
+    watched.report(&stored, &[Outcome::InvalidKey; 6]).await;
+    watched.settled().await;
+    assert_eq!(watched.state(&stored).await, KeyState::Active);
+}
+
+async fn what_is_reported_right_after_a_test_is_kept_for_the_next(place: Place) {
+    let watched = Watched::open(place).await;
+    let stored = watched.vault.create(new("workspaces/acme", None)).await;
+    watched.report(&stored, &[Outcome::InvalidKey]).await;
+    watched.until_tested(&stored, TestResult::Valid).await;
+    let again = Rejected { name: stored.key.name.clone(), secret_version: 1, in_a_row: 2 };
+    assert!(watched.vault.keys.look_into(again).await.is_some(), "to be tested later");
+    assert_eq!(watched.provider.asked.load(Ordering::SeqCst), 1);
 }
 
 async fn what_is_not_used_is_not_looked_into(place: Place) {
