@@ -50,18 +50,12 @@ async fn provoke(reason: Reason, fleet: &Fleet) -> Status {
         Reason::WorkspaceNotFound => workspace_not_found(fleet).await,
         Reason::WorkspaceExists => workspace_exists(fleet).await,
         Reason::KeyRevoked => key_revoked(fleet).await,
-        Reason::KeyDisabled => {
-            stored(fleet, "disabled", |k| k.disabled = true).await;
-            fleet.resolve(pin("disabled")).await.unwrap_err()
-        }
+        Reason::KeyDisabled => key_disabled(fleet).await,
         Reason::WorkspaceReadOnly => {
             refused_by(fleet, "locked", Workspace { read_only: true, ..Default::default() }).await
         }
         Reason::PlanRequired => plan_required().await,
-        Reason::ProviderNotAllowed => {
-            let openai = Workspace { allowed_providers: vec!["openai".into()], ..Default::default() };
-            refused_by(fleet, "narrow", openai).await
-        }
+        Reason::ProviderNotAllowed => provider_not_allowed(fleet).await,
         Reason::WorkspaceAltered => workspace_altered(fleet).await,
         Reason::RouteNotFound => workspaces::route(fleet, "acme", "nobody").await.unwrap_err(),
         Reason::BindingNotFound => workspaces::bound(fleet, "acme", "nobody").await.unwrap_err(),
@@ -82,10 +76,7 @@ async fn provoke(reason: Reason, fleet: &Fleet) -> Status {
         Reason::NoEligibleKey => no_eligible_key(fleet).await,
         Reason::AllKeysCooling => crate::routing::all_cooling(fleet).await,
         Reason::ResolutionInvalid => report(fleet, "made-up", Outcome::Ok).await.unwrap_err(),
-        Reason::ResolutionExpired => {
-            let earlier = crate::routing::resolved_earlier(fleet, time::Duration::minutes(61)).await;
-            report(fleet, &earlier, Outcome::Ok).await.unwrap_err()
-        }
+        Reason::ResolutionExpired => resolution_expired(fleet).await,
         Reason::VaultUnavailable => vault_unavailable().await,
         Reason::VaultRewound => vault_rewound(fleet).await,
         Reason::HandshakeFailed => handshake_failed(fleet).await,
@@ -100,6 +91,21 @@ async fn provoke(reason: Reason, fleet: &Fleet) -> Status {
         Reason::CallerUnknown => identified(&[]).await,
         Reason::NotAllowed => identified(&[RUNTIME]).await,
     }
+}
+
+async fn key_disabled(fleet: &Fleet) -> Status {
+    stored(fleet, "disabled", |k| k.disabled = true).await;
+    fleet.resolve(pin("disabled")).await.unwrap_err()
+}
+
+async fn provider_not_allowed(fleet: &Fleet) -> Status {
+    let openai = Workspace { allowed_providers: vec!["openai".into()], ..Default::default() };
+    refused_by(fleet, "narrow", openai).await
+}
+
+async fn resolution_expired(fleet: &Fleet) -> Status {
+    let earlier = crate::routing::resolved_earlier(fleet, time::Duration::minutes(61)).await;
+    report(fleet, &earlier, Outcome::Ok).await.unwrap_err()
 }
 
 const WORKSPACE: &str = "workspaces/acme";

@@ -255,7 +255,7 @@ async fn next<'a>(
             Some(load) => load,
             None => match queue.recv().await {
                 Some(load) => load,
-                None => std::future::pending().await, // nobody is left who could ask; the journal is still to be shipped
+                None => std::future::pending().await, // nobody is left who could ask: the end is near
             },
         };
         if !load.reply.is_closed() {

@@ -120,7 +120,7 @@ impl Run<'_> {
         self.attempt(Vec::new(), mood, now);
     }
 
-    /// Goes on to the next key. A call stays with the replica that it came to.
+    /// Goes on to the next key, at any replica; the report will go to the same one.
     fn attempt(&mut self, tried: Vec<usize>, mood: Mood, now: OffsetDateTime) {
         let replica = self.random.usize(0..REPLICAS);
         let Some(ticket) = self.chooser.choose(replica, &tried, now) else {
@@ -208,10 +208,7 @@ impl Run<'_> {
             self.well_since = Some(now);
         }
         self.was_well = is_well;
-        if let Some((replica, key, since)) =
-            self.lied.filter(|(replica, key, _)| !self.chooser.avoids(*replica, *key, now))
-        {
-            let _ = (replica, key);
+        if let Some((.., since)) = self.lied.filter(|(replica, key, _)| !self.chooser.avoids(*replica, *key, now)) {
             self.tally.longest_by_lie = self.tally.longest_by_lie.max(now - since);
             self.lied = None;
         }
